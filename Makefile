@@ -1,0 +1,68 @@
+# `make run` and `make test` set up all they need; `make help` lists the rest.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PROTOS := $(wildcard protos/breezeway/v1/*.proto)
+CODE := hatch_build.py server shim tests bench examples
+
+.DEFAULT_GOAL := help
+.PHONY: help run install test check format lint types contracts protos golden bench clean
+
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
+
+run: $(VENV)/.runtime ## Serve the embedded agent, and `assistant` where OPENAI_API_KEY or OPENAI_BASE_URL is set
+	$(BIN)/breezeway serve
+
+install: $(VENV)/.development ## Set up everything in .venv
+
+test: $(VENV)/.development ## Run all tests
+	$(BIN)/pytest
+
+check: lint types contracts test ## All that CI runs: format, lint, types, import contracts, protos, tests
+
+format: $(VENV)/.development ## Format the code
+	$(BIN)/ruff format $(CODE)
+	$(BIN)/ruff check --fix $(CODE)
+
+lint: $(VENV)/.development ## Check format and style, and the direction of imports
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/lint-imports
+
+types: $(VENV)/.development ## Check types
+	$(BIN)/mypy
+
+contracts: build/protos.binpb ## Check the protos
+	$(BIN)/buf lint build/protos.binpb --config buf.yaml
+
+protos: $(VENV)/.development ## Generate the stubs anew
+	$(BIN)/python hatch_build.py
+
+golden: $(VENV)/.development ## Rewrite the golden transcripts; review the difference
+	$(BIN)/python -m tests.support.golden
+
+bench: $(VENV)/.development ## Measure; see bench/README.md
+	$(BIN)/python -m bench
+
+clean: ## Remove what was built and installed
+	rm -rf $(VENV) build dist
+	find protos -name '*_pb2*' -delete
+
+build/protos.binpb: $(VENV)/.development
+	mkdir -p build
+	$(BIN)/python -c "import hatch_build; hatch_build.protoc('--descriptor_set_out=$@', '--include_imports', '--include_source_info')"
+
+# An editable install generates the stubs, so it is due again when a proto changes.
+$(VENV)/.runtime: pyproject.toml hatch_build.py $(PROTOS) | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(VENV)/.development: pyproject.toml hatch_build.py $(PROTOS) | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@ $(VENV)/.runtime
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Breezeway needs Python 3.11 or newer; set PYTHON.")'
+	$(PYTHON) -m venv $(VENV)

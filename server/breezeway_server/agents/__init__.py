@@ -1,0 +1,1 @@
+"""Agents: they say steps (`steps`), and know nothing of logs, stores or wires."""

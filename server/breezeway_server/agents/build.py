@@ -1,0 +1,140 @@
+"""From configuration to agents."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from breezeway.v1 import agent_pb2
+
+from breezeway_server.agents.base import Agent
+from breezeway_server.agents.config import (
+    AgentConfig,
+    DemoConfig,
+    LlmConfig,
+    PythonConfig,
+    SamplingDefaults,
+    agent_configs,
+    resolve_api_key,
+)
+from breezeway_server.agents.demo.agent import DemoAgent
+from breezeway_server.agents.errors import ConfigError
+from breezeway_server.agents.llm.calls import ModelCaller
+from breezeway_server.agents.llm.deadline import Timeouts
+from breezeway_server.agents.llm.loop import LlmAgent
+from breezeway_server.agents.llm.redaction import Redactor
+from breezeway_server.agents.llm.sessions import UpstreamSession
+from breezeway_server.agents.llm.tools import Toolbox
+from breezeway_server.agents.llm.upstream import Upstream
+from breezeway_server.agents.python import PythonAgent
+from breezeway_server.agents.registry import AgentRegistry
+
+
+def build_agents(
+    document: Mapping[str, Any], environ: Mapping[str, str], *, create_time: datetime, source: str = "configuration"
+) -> AgentRegistry:
+    """The agents of `document` (a parsed TOML file) and of the environment, ready to run.
+
+    `create_time` is when this server first knew them; `source` names the document in errors. Needs no event loop and
+    opens no connection. Raises `ConfigError`.
+    """
+    configs = agent_configs(document, environ, source=source)
+    session = UpstreamSession()
+    try:
+        agents = [
+            _build(_info(name, config, create_time), config, environ, session) for name, config in configs.items()
+        ]
+        return AgentRegistry(agents, session=session)
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {error}") from error
+
+
+def _build(info: agent_pb2.Agent, config: AgentConfig, environ: Mapping[str, str], session: UpstreamSession) -> Agent:
+    match config:
+        case DemoConfig():
+            return DemoAgent(info, pace=config.pace)
+        case PythonConfig():
+            return PythonAgent.load(info, config.path, key=f"agents.{info.name}.path")
+        case LlmConfig():
+            return _llm(info, config, environ, session)
+
+
+def _llm(info: agent_pb2.Agent, config: LlmConfig, environ: Mapping[str, str], session: UpstreamSession) -> LlmAgent:
+    key = resolve_api_key(info.name, config, environ)
+    headers = {name: value.get_secret_value() for name, value in config.headers.items()}
+    redact = Redactor([*headers.values(), *([key] if key else [])])
+    upstream = Upstream(
+        config.base_url,
+        headers={**({"Authorization": f"Bearer {key}"} if key else {}), **headers},
+        timeouts=Timeouts(
+            config.connect_timeout, config.first_token_timeout, config.idle_timeout, config.total_timeout
+        ),
+        redact=redact,
+        session=session,
+    )
+    return LlmAgent(
+        info,
+        ModelCaller(
+            upstream, (config.model, *config.fallback_models), retries=config.retries, backoff=config.retry_backoff
+        ),
+        instructions=config.instructions,
+        defaults=_in_chat_words(config.sampling),
+        toolbox=Toolbox.load(config.tools, key=f"agents.{info.name}.tools", max_output=config.max_tool_output),
+        redact=redact,
+        max_iterations=config.max_iterations,
+    )
+
+
+def _in_chat_words(sampling: SamplingDefaults) -> dict[str, Any]:
+    values = sampling.model_dump(exclude_none=True)
+    if "max_output_tokens" in values:
+        values["max_completion_tokens"] = values.pop("max_output_tokens")
+    return values
+
+
+def _info(name: str, config: AgentConfig, create_time: datetime) -> agent_pb2.Agent:
+    info = agent_pb2.Agent(
+        name=name,
+        aliases=config.aliases,
+        description=config.description or _description(config),
+        kind=config.kind,
+        capabilities=_capabilities(config),
+    )
+    info.create_time.FromDatetime(create_time)
+    return info
+
+
+def _description(config: AgentConfig) -> str:
+    match config:
+        case DemoConfig():
+            return "Breezeway's demo: no model is behind it."
+        case LlmConfig():
+            return f"The model {config.model}."
+        case PythonConfig():
+            return f"The Python function {config.path}."
+
+
+def _capabilities(config: AgentConfig) -> agent_pb2.AgentCapabilities:
+    match config:
+        case DemoConfig():
+            return agent_pb2.AgentCapabilities(client_tools=True, resumable=True)
+        case LlmConfig():
+            return agent_pb2.AgentCapabilities(
+                content_kinds=_kinds(images=config.images, files=config.files),
+                client_tools=True,
+                multiple_choices=not config.tools,
+                resumable=True,
+            )
+        case PythonConfig():
+            return agent_pb2.AgentCapabilities(
+                content_kinds=_kinds(images=config.images, files=config.files),
+                client_tools=config.client_tools,
+                multiple_choices=config.multiple_choices,
+                resumable=config.resumable,
+            )
+
+
+def _kinds(*, images: bool, files: bool) -> Iterable[agent_pb2.ContentKind.ValueType]:
+    if images:
+        yield agent_pb2.CONTENT_KIND_IMAGE
+    if files:
+        yield agent_pb2.CONTENT_KIND_FILE

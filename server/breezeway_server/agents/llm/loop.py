@@ -1,0 +1,152 @@
+"""The agent itself: ask the model, run its tools, ask again."""
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from typing import Any
+
+import grpc
+from breezeway.v1 import agent_pb2, item_pb2
+
+from breezeway_server.agents.base import RunContext
+from breezeway_server.agents.errors import failure
+from breezeway_server.agents.llm.calls import ModelCaller
+from breezeway_server.agents.llm.messages import Json, to_messages
+from breezeway_server.agents.llm.progress import Progress, ended, progress_of
+from breezeway_server.agents.llm.redaction import Redactor
+from breezeway_server.agents.llm.request import base_body, encode, tool_choice
+from breezeway_server.agents.llm.running import run_tools
+from breezeway_server.agents.llm.stream import ModelStream
+from breezeway_server.agents.llm.tools import Toolbox
+from breezeway_server.agents.steps import ChoiceIncomplete, Step, ToolCallOutput
+
+
+class LlmAgent:
+    """A model with tools. `defaults` are values by their name in the body of a call, where the caller sets none."""
+
+    def __init__(
+        self,
+        info: agent_pb2.Agent,
+        caller: ModelCaller,
+        *,
+        instructions: str,
+        defaults: Mapping[str, Any],
+        toolbox: Toolbox,
+        redact: Redactor,
+        max_iterations: int,
+    ) -> None:
+        self._info = info
+        self._caller = caller
+        self._instructions = instructions
+        self._defaults = defaults
+        self._toolbox = toolbox
+        self._redact = redact
+        self._max_iterations = max_iterations
+
+    @property
+    def info(self) -> agent_pb2.Agent:
+        """Its name, and what it takes."""
+        return self._info
+
+    async def run(self, context: RunContext) -> AsyncGenerator[Step, None]:
+        """Ask the model and run its tools until it answers or asks for a tool of the caller.
+
+        All state is `context.output`, read anew for each round, so a later attempt goes on where the log ends: calls
+        that have an output are not run again, whole ones that have none are run, and cut ones are forgotten.
+        """
+        self._refuse_clashes(context)
+        if (reason := ended(context.output)) is not None and context.spec.sampling.n <= 1:
+            if reason != item_pb2.INCOMPLETE_REASON_UNSPECIFIED:
+                yield ChoiceIncomplete(reason)
+            return
+        body = base_body(context.spec, self._defaults, self._toolbox.tools)
+        while True:
+            async with aclosing(self._run_pending(context)) as outputs:
+                async for output in outputs:
+                    yield output
+            # Each step so far is in the output, so this is what the calls of this round have come to.
+            progress = progress_of(context.output)
+            if progress.pending:
+                yield ChoiceIncomplete(item_pb2.INCOMPLETE_REASON_MAX_TOOL_CALLS)
+            elif not progress.waits_for_caller and progress.rounds >= self._max_iterations:
+                yield ChoiceIncomplete(item_pb2.INCOMPLETE_REASON_MAX_ITERATIONS)
+            if progress.pending or progress.waits_for_caller or progress.rounds >= self._max_iterations:
+                return
+            limited = False
+            async with aclosing(self._ask(context, body, progress)) as answer:
+                async for step in answer:
+                    limited = limited or type(step) is ChoiceIncomplete
+                    yield step
+            after = progress_of(context.output)
+            if limited or not (after.pending or after.waits_for_caller):
+                return
+
+    def _run_pending(self, context: RunContext) -> AsyncGenerator[ToolCallOutput, None]:
+        """Run the agent's own calls that have no output, as many as the caller's limit still allows."""
+        progress = progress_of(context.output)
+        allowed = len(progress.pending)
+        if context.spec.HasField("max_tool_calls"):
+            allowed = max(0, context.spec.max_tool_calls - progress.tool_calls)
+        return run_tools(self._toolbox, progress.pending[:allowed])
+
+    async def close(self) -> None:
+        """Begin no further tool."""
+        self._toolbox.close()
+
+    def _ask(self, context: RunContext, body: Json, progress: Progress) -> AsyncGenerator[Step, None]:
+        request = {
+            **body,
+            "messages": to_messages(
+                [self._instructions, context.spec.instructions],
+                [*context.history, *context.input],
+                # An answer that a crash cut in two stands here as far as it got, as the model's own last words: what
+                # readers have seen cannot be taken back, so the model has to go on from it and not begin again.
+                context.output,
+            ),
+        }
+        if context.spec.HasField("tool_choice"):
+            request["tool_choice"] = tool_choice(context.spec.tool_choice, tools_have_run=progress.rounds > 0)
+        taken = {
+            item.function_call.call_id
+            for item in (*context.history, *context.input)
+            if item.WhichOneof("kind") == "function_call"
+        }
+
+        def new_fold(model: str) -> ModelStream:
+            return ModelStream(
+                model,
+                executor_of=lambda name: self._executor_of(context, name),
+                taken=taken | progress.call_ids,
+                redact=self._redact,
+            )
+
+        return self._caller.call(lambda model: encode(request, model=model), new_fold)
+
+    def _executor_of(self, context: RunContext, name: str) -> item_pb2.Executor.ValueType:
+        # A name that nobody has is ours to answer for: the model is told, and can choose another.
+        callers = any(tool.function.name == name for tool in context.spec.tools)
+        return item_pb2.EXECUTOR_CLIENT if callers else item_pb2.EXECUTOR_SERVER
+
+    def _refuse_clashes(self, context: RunContext) -> None:
+        for tool in context.spec.tools:
+            if tool.function.name in self._toolbox:
+                raise failure(
+                    "TOOL_NAME_CLASH",
+                    f'The agent has a tool named "{tool.function.name}" of its own; give yours another name.',
+                    grpc.StatusCode.INVALID_ARGUMENT,
+                    param="tools",
+                )
+        if context.spec.sampling.n > 1:
+            if self._toolbox:
+                raise failure(
+                    "INVALID_REQUEST",
+                    "This agent has tools of its own and gives one answer at a time; leave n out.",
+                    grpc.StatusCode.INVALID_ARGUMENT,
+                    param="n",
+                )
+            if context.output:
+                # The parts of several answers cannot be gone on from in one call, and asking anew would repeat them.
+                raise failure(
+                    "SERVER_RESTARTED",
+                    "The server was lost while it wrote several answers at once; ask again.",
+                    grpc.StatusCode.UNAVAILABLE,
+                )

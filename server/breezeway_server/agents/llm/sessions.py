@@ -1,0 +1,32 @@
+"""The kept HTTP session that all llm agents of a server share."""
+
+import aiohttp
+
+
+class UpstreamSession:
+    """One aiohttp session, opened at first use inside the running loop and kept until `close`.
+
+    Connections are kept alive by host, DNS answers are cached, and the number of connections has no limit: admission
+    is the engine's matter, and a pool that makes runs wait for each other would be a second, hidden one.
+    """
+
+    def __init__(self) -> None:
+        self._session: aiohttp.ClientSession | None = None
+
+    def get(self) -> aiohttp.ClientSession:
+        """The session. Needs a running event loop."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300, keepalive_timeout=60),
+                # Keys differ by agent, so that nothing an upstream sets may travel from one to another.
+                cookie_jar=aiohttp.DummyCookieJar(),
+                # Deadlines are kept by `upstream`: aiohttp's own re-arm a timer for every chunk.
+                timeout=aiohttp.ClientTimeout(total=None),
+            )
+        return self._session
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None

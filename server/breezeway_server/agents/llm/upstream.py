@@ -1,0 +1,180 @@
+"""One HTTP call of an OpenAI-compatible chat-completions endpoint, read as a stream of steps."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import suppress
+
+import aiohttp
+import structlog
+from yarl import URL
+
+from breezeway_server.agents.llm import errors
+from breezeway_server.agents.llm.deadline import ReadDeadline, Timeouts
+from breezeway_server.agents.llm.redaction import Redactor
+from breezeway_server.agents.llm.sessions import UpstreamSession
+from breezeway_server.agents.llm.sse import SseError, SseReader
+from breezeway_server.agents.llm.stream import ModelStream
+from breezeway_server.agents.llm.wire import decode_error
+from breezeway_server.agents.steps import Step
+
+_MAX_ERROR_BODY = 64 * 1024
+_DRAIN_SECONDS = 0.05
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+class Upstream:
+    """The endpoint of one agent. `headers` carry its key; `redact` takes it out of all that the endpoint says."""
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        headers: Mapping[str, str],
+        timeouts: Timeouts,
+        redact: Redactor,
+        session: UpstreamSession,
+    ) -> None:
+        self._url = URL(f"{base_url}/chat/completions")
+        self._headers = {
+            "Accept": "text/event-stream",
+            # A compressed stream arrives in blocks, not in tokens.
+            "Accept-Encoding": "identity",
+            "Content-Type": "application/json",
+            **headers,
+        }
+        self._timeouts = timeouts
+        self._connect = aiohttp.ClientTimeout(total=None, connect=timeouts.connect)
+        self._session = session
+        self.redact = redact
+
+    def total_deadline(self) -> float:
+        """When a call that begins now must be over, in the loop's time."""
+        return asyncio.get_running_loop().time() + self._timeouts.total
+
+    async def stream(
+        self, model: str, body: bytes, fold: ModelStream, *, total_until: float
+    ) -> AsyncGenerator[list[Step], None]:
+        """Yield the steps of one call, as many at a time as came together; none of the lists is empty.
+
+        Raises `UpstreamError`. However it is left, the connection is closed at once unless the answer was whole.
+        """
+        started = asyncio.get_running_loop().time()
+        response = await self._post(model, body, min(started + self._timeouts.first_token, total_until))
+
+        def expire(error: errors.UpstreamError) -> None:
+            response.content.set_exception(error)
+
+        deadline = ReadDeadline(model, self._timeouts, started=started, total_until=total_until, expire=expire)
+        try:
+            deadline.wait_begins()
+            await self._check(model, response)
+            reader = _Reader(model, fold)
+            while not fold.done:
+                deadline.wait_begins()
+                chunk = await response.content.readany()
+                deadline.wait_ends()
+                if not chunk:
+                    break
+                if steps := reader.feed(chunk):
+                    deadline.answering()
+                    yield steps
+                if reader.fault is not None:
+                    raise reader.fault
+            if steps := reader.finish():
+                yield steps
+            deadline.close()
+            await _drain(response)
+        except aiohttp.ClientError:
+            # `ClientPayloadError` and its kin: the connection ended inside the body.
+            raise errors.cut(model) from None
+        finally:
+            deadline.close()
+            # A connection whose response was read to its end is back in the pool by now; any other is cut off.
+            response.close()
+
+    async def _post(self, model: str, body: bytes, until: float) -> aiohttp.ClientResponse:
+        try:
+            async with asyncio.timeout_at(until):
+                return await self._session.get().post(
+                    self._url, data=body, headers=self._headers, timeout=self._connect, allow_redirects=False
+                )
+        except aiohttp.ConnectionTimeoutError:
+            raise errors.timed_out(model, "no connection", self._timeouts.connect) from None
+        except TimeoutError:
+            raise errors.timed_out(model, "no first piece of its answer", self._timeouts.first_token) from None
+        except (aiohttp.InvalidURL, aiohttp.ClientResponseError):
+            raise errors.malformed(model, "something else than HTTP") from None
+        except (aiohttp.ClientError, OSError) as error:
+            _log.warning("model provider cannot be reached", model=model, error=self.redact(str(error)))
+            raise errors.unavailable(model) from None
+
+    async def _check(self, model: str, response: aiohttp.ClientResponse) -> None:
+        """Raise unless the response is a stream to read."""
+        if response.status == 200 and response.content_type not in {"application/json", "text/html"}:
+            return
+        body = await _read_bounded(response)
+        said = decode_error(body)
+        if response.status == 200:
+            if said.message or said.code:
+                raise errors.in_stream(model, said, self.redact)
+            raise errors.malformed(model, f"a body of type {response.content_type}")
+        _log.warning(
+            "model provider refused a call",
+            model=model,
+            status=response.status,
+            message=self.redact(said.message or ""),
+        )
+        raise errors.refused(
+            model,
+            response.status,
+            said,
+            self.redact,
+            retry_after=errors.read_retry_after(response.headers, time.time()),
+        )
+
+
+class _Reader:
+    """From chunks to steps. `fault` is what stopped it: the steps before it are good and are to be told first."""
+
+    def __init__(self, model: str, fold: ModelStream) -> None:
+        self._model = model
+        self._fold = fold
+        self._sse = SseReader()
+        self._seen_bytes = False
+        self._seen_events = False
+        self.fault: errors.UpstreamError | None = None
+
+    def feed(self, chunk: bytes) -> list[Step]:
+        self._seen_bytes = True
+        steps: list[Step] = []
+        try:
+            for data in self._sse.feed(chunk):
+                self._seen_events = True
+                steps += self._fold.feed(data)
+        except errors.UpstreamError as error:
+            self.fault = error
+        except SseError:
+            self.fault = errors.malformed(self._model, "an event that is too large")
+        return steps
+
+    def finish(self) -> list[Step]:
+        if self._seen_bytes and not self._seen_events:
+            raise errors.malformed(self._model, "something else than events")
+        return self._fold.finish()
+
+
+async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
+    body = b""
+    while len(body) < _MAX_ERROR_BODY and (chunk := await response.content.readany()):
+        body += chunk
+    return body
+
+
+async def _drain(response: aiohttp.ClientResponse) -> None:
+    """Read to the end that follows `[DONE]`, so that the connection is kept; give up soon where none comes."""
+    with suppress(TimeoutError, aiohttp.ClientError):
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            while await response.content.readany():
+                pass

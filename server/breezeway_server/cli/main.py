@@ -1,0 +1,141 @@
+"""The commands, and what they read before they start."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+import uvloop
+
+from breezeway_server.agents.build import build_agents
+from breezeway_server.agents.config import read_document
+from breezeway_server.agents.errors import ConfigError
+from breezeway_server.cli.server import serve as serve_grpc
+from breezeway_server.cli.supervise import BAD_CONFIGURATION, CANNOT_LISTEN, supervise
+from breezeway_server.config import ServerSettings, load_settings
+from breezeway_server.logs import configure_logging
+from breezeway_server.store.sqlite import StoreLocked
+
+_config = click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="BREEZEWAY_CONFIG",
+    help="TOML file with agents and settings.",
+)
+_data_dir = click.option("--data-dir", type=click.Path(path_type=Path, file_okay=False), help="Where the store lies.")
+_grpc_listen = click.option("--grpc-listen", metavar="HOST:PORT", help="Where to serve gRPC.")
+_http_listen = click.option("--http-listen", metavar="HOST:PORT", help="Where to serve HTTP.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Run agents and serve them: OpenAI's REST and SSE outside, gRPC inside, one durable log per run."""
+
+
+@main.command()
+@_config
+@_data_dir
+@_grpc_listen
+@_http_listen
+def serve(config: Path | None, data_dir: Path | None, grpc_listen: str | None, http_listen: str | None) -> None:
+    """Serve gRPC and HTTP: a server and a shim, each a process, with a unix socket between."""
+    document = _document(config)
+    settings = _settings(document, config, {"data_dir": data_dir, "grpc_listen": grpc_listen})
+    environ = {**_shim_table(document, config), **os.environ}
+    if config is not None:
+        environ["BREEZEWAY_CONFIG"] = str(config)
+    if http_listen is not None:
+        environ["BREEZEWAY_HTTP_LISTEN"] = http_listen
+    environ["BREEZEWAY_DATA_DIR"] = str(settings.data_dir)
+    environ["BREEZEWAY_GRPC_LISTEN"] = settings.grpc_listen
+    sys.exit(asyncio.run(supervise(environ, settings.data_dir)))
+
+
+@main.command()
+@_config
+@_data_dir
+@_grpc_listen
+def server(config: Path | None, data_dir: Path | None, grpc_listen: str | None) -> None:
+    """Serve gRPC alone: runs agents and keeps their logs."""
+    document = _document(config)
+    settings = _settings(document, config, {"data_dir": data_dir, "grpc_listen": grpc_listen})
+    configure_logging(settings.log_format)
+    # Python agents and tools are looked for beside the file that names them.
+    sys.path.insert(0, str(config.parent.resolve() if config is not None else Path.cwd()))
+    now = datetime.now(UTC)
+    try:
+        uvloop.run(
+            serve_grpc(settings, lambda: build_agents(document, os.environ, create_time=now, source=_source(config)))
+        )
+    except ConfigError as error:
+        _give_up(str(error), BAD_CONFIGURATION)
+    except StoreLocked as error:
+        _give_up(f"{error}; stop it, or choose another BREEZEWAY_DATA_DIR.", CANNOT_LISTEN)
+    except OSError as error:
+        _give_up(f"{error}.", CANNOT_LISTEN)
+
+
+@main.command()
+@_config
+@_http_listen
+@click.option("--grpc-target", metavar="TARGET", help="The server: host:port, or unix:/path.")
+def shim(config: Path | None, http_listen: str | None, grpc_target: str | None) -> None:
+    """Serve HTTP alone: turns OpenAI's REST and SSE into gRPC calls of a server."""
+    from breezeway_shim.__main__ import main as serve_http  # noqa: PLC0415 - the server must not load the shim
+
+    for name, value in _shim_table(_document(config), config).items():
+        os.environ.setdefault(name, value)
+    if http_listen is not None:
+        os.environ["BREEZEWAY_HTTP_LISTEN"] = http_listen
+    if grpc_target is not None:
+        os.environ["BREEZEWAY_GRPC_TARGET"] = grpc_target
+    sys.exit(serve_http())
+
+
+@main.command(name="version")
+def version_() -> None:
+    """Print the version."""
+    click.echo(version("breezeway"))
+
+
+def _source(config: Path | None) -> str:
+    return "configuration" if config is None else str(config)
+
+
+def _document(config: Path | None) -> Mapping[str, Any]:
+    if config is None:
+        return {}
+    try:
+        document = read_document(config)
+    except ConfigError as error:
+        _give_up(str(error), BAD_CONFIGURATION)
+    unknown = sorted(set(document) - {"agents", "server", "shim"})
+    if unknown:
+        _give_up(f"{config}: {unknown[0]}: is not a table; there are server, shim and agents.", BAD_CONFIGURATION)
+    return document
+
+
+def _settings(document: Mapping[str, Any], config: Path | None, flags: Mapping[str, Any]) -> ServerSettings:
+    given = {name: value for name, value in flags.items() if value is not None}
+    try:
+        return load_settings(document.get("server", {}), given, _source(config))
+    except ConfigError as error:
+        _give_up(str(error), BAD_CONFIGURATION)
+
+
+def _shim_table(document: Mapping[str, Any], config: Path | None) -> dict[str, str]:
+    """Return the `[shim]` table as the environment of a shim, which knows no files."""
+    table = document.get("shim", {})
+    if not isinstance(table, Mapping):
+        _give_up(f"{_source(config)}: shim: must be a table; write [shim].", BAD_CONFIGURATION)
+    return {f"BREEZEWAY_{name.upper()}": str(value) for name, value in table.items()}
+
+
+def _give_up(message: str, status: int) -> NoReturn:
+    click.echo(message, err=True)
+    sys.exit(status)

@@ -1,0 +1,108 @@
+"""`breezeway serve`: keeps a server and a shim running, each a process of its own."""
+
+import asyncio
+import signal
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import aiohttp
+import click
+
+from breezeway_server.cli.banner import banner
+
+# Exit statuses of children that must not be started again as they are.
+BAD_CONFIGURATION = 2
+CANNOT_LISTEN = 3
+
+_POLL_SECONDS = 0.05
+_FIRST_PAUSE = 0.2
+_LONGEST_PAUSE = 5.0
+_SHIM_GRACE = 15.0
+
+
+class Child:
+    """One process, started again when it is lost."""
+
+    def __init__(self, module: str, arguments: tuple[str, ...], environ: Mapping[str, str]) -> None:
+        self._command = (sys.executable, "-m", "breezeway_server.cli.child", module, *arguments)
+        self._environ = environ
+        self._process: asyncio.subprocess.Process | None = None
+        self._stopping = False
+
+    async def run(self) -> int:
+        """Keep the process running until `stop`; return its exit status, or that of a start that cannot succeed."""
+        pause = _FIRST_PAUSE
+        while True:
+            # The child sees the end of its standard input when this process is gone, however it goes. A session of
+            # its own keeps the terminal's Ctrl-C from it: it is told to stop when its turn has come.
+            process = self._process = await asyncio.create_subprocess_exec(
+                *self._command, env=dict(self._environ), stdin=asyncio.subprocess.PIPE, start_new_session=True
+            )
+            started = asyncio.get_running_loop().time()
+            status = await process.wait()
+            if self._stopping or status in {BAD_CONFIGURATION, CANNOT_LISTEN}:
+                return status
+            if asyncio.get_running_loop().time() - started > _LONGEST_PAUSE:
+                pause = _FIRST_PAUSE
+            click.echo(f"{self._command[3]} ended with status {status}; starting it again.", err=True)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def stop(self) -> None:
+        """Ask the process to end; asked twice, it ends at once."""
+        self._stopping = True
+        if self._process is not None and self._process.returncode is None:
+            self._process.terminate()
+
+    def kill(self) -> None:
+        """End the process, if it has not ended."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+
+
+async def supervise(environ: Mapping[str, str], data_dir: Path) -> int:
+    """Serve until SIGTERM or SIGINT, then stop the server, which drains, and the shim behind it.
+
+    Returns the exit status: 0, or that of a child that could not start.
+    """
+    with tempfile.TemporaryDirectory(prefix="breezeway-") as directory:
+        socket = f"{directory}/grpc.sock"
+        server = Child("breezeway_server", ("server",), {**environ, "BREEZEWAY_GRPC_SOCKET": socket})
+        shim = Child("breezeway_shim", (), {**environ, "BREEZEWAY_GRPC_TARGET": f"unix:{socket}"})
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, server.stop)
+        serving = asyncio.create_task(server.run(), name="server")
+        fronting = asyncio.create_task(shim.run(), name="shim")
+        greeting = asyncio.create_task(_greet(environ, data_dir), name="greeting")
+        await asyncio.wait({serving, fronting}, return_when=asyncio.FIRST_COMPLETED)
+        greeting.cancel()
+        # The server ends first, so that its streams reach their readers through the shim to the last event.
+        server.stop()
+        server_status = await serving
+        if not fronting.done():
+            shim.stop()
+            await asyncio.wait({fronting}, timeout=_SHIM_GRACE)
+            shim.kill()
+        return max(server_status, await fronting, 0)
+
+
+async def _greet(environ: Mapping[str, str], data_dir: Path) -> None:
+    """Print where to go once everything answers."""
+    url = f"http://{environ.get('BREEZEWAY_HTTP_LISTEN', '127.0.0.1:8642')}"
+    async with aiohttp.ClientSession() as session:
+        while (models := await _models(session, url)) is None:  # noqa: ASYNC110 - another process sets no event
+            await asyncio.sleep(_POLL_SECONDS)
+    click.echo(banner(url, environ["BREEZEWAY_GRPC_LISTEN"], models, data_dir))
+
+
+async def _models(session: aiohttp.ClientSession, url: str) -> list[str] | None:
+    try:
+        async with session.get(f"{url}/v1/models") as response:
+            if response.status != 200:
+                return None
+            return [model["id"] for model in (await response.json())["data"]]
+    except aiohttp.ClientError:
+        return None

@@ -1,0 +1,100 @@
+"""The server's settings: flags first, then the environment, then the `[server]` table of the TOML file."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from breezeway_server.agents.errors import ConfigError
+from breezeway_server.engine.limits import Limits
+from breezeway_server.logs import LogFormat
+
+
+def _data_dir() -> Path:
+    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(base) / "breezeway"
+
+
+class ServerSettings(BaseSettings):
+    """Each field is read from `BREEZEWAY_` and its name in capitals, or from the file's `[server]` table."""
+
+    model_config = SettingsConfigDict(env_prefix="BREEZEWAY_", frozen=True, extra="ignore")
+
+    data_dir: Path = Field(default_factory=_data_dir, description="where the store lies; one server at a time")
+    grpc_listen: str = Field(
+        default="127.0.0.1:50051", pattern=r"^.+:\d{1,5}$", description="host:port to serve gRPC on"
+    )
+    grpc_socket: Path | None = Field(default=None, description="a unix socket to serve gRPC on too")
+    log_format: LogFormat = Field(default="text", description="how log lines look: text for people, json for machines")
+    synchronous: Literal["NORMAL", "FULL"] = Field(
+        default="NORMAL", description="FULL: a commit survives a power cut too, at about 1 ms each"
+    )
+    store_patience_seconds: float = Field(
+        default=30.0, ge=0, description="how long a store that cannot write is tried again before runs are interrupted"
+    )
+    drain_seconds: float = Field(default=20.0, ge=0, description="how long runs may go on after SIGTERM")
+    max_runs: int = Field(default=2000, ge=1, description="runs under way at once; more are refused")
+    max_run_seconds: float = Field(default=3600.0, gt=0, description="how long one run may take")
+    max_output_bytes: int = Field(
+        default=16 * 1024 * 1024, ge=1, description="how much one run may bring forth; it ends incomplete there"
+    )
+    max_message_bytes: int = Field(default=64 * 1024 * 1024, ge=1, description="the largest gRPC request")
+    max_attempts: int = Field(default=5, ge=1, description="how often a run is begun anew after a crash")
+    memory_run_seconds: float = Field(
+        default=300.0, ge=0, description="how long a run of MEMORY durability can be read after its end"
+    )
+    memory_run_bytes: int = Field(
+        default=64 * 1024 * 1024, ge=0, description="how much all of those may hold; the oldest go first"
+    )
+    log_retention_seconds: float = Field(
+        default=7 * 86400.0, ge=0, description="how long the events of a stored run are kept after its end"
+    )
+    request_id_retention_seconds: float = Field(
+        default=86400.0, ge=0, description="how long a request id (Idempotency-Key) is remembered"
+    )
+
+    def limits(self) -> Limits:
+        """Return what the engine keeps to."""
+        return Limits(
+            max_runs=self.max_runs,
+            run_seconds=self.max_run_seconds,
+            output_bytes=self.max_output_bytes,
+            memory_run_seconds=self.memory_run_seconds,
+            memory_run_bytes=self.memory_run_bytes,
+            log_seconds=self.log_retention_seconds,
+            request_seconds=self.request_id_retention_seconds,
+            max_attempts=self.max_attempts,
+        )
+
+
+def load_settings(table: Mapping[str, Any], flags: Mapping[str, Any], source: str) -> ServerSettings:
+    """Return the settings. Raises `ConfigError` that names each key at fault; `source` is where `table` is from."""
+    unknown = sorted(set(table) - set(ServerSettings.model_fields))
+    if unknown:
+        raise ConfigError(f"{source}: server.{unknown[0]}: is not a setting; remove it or correct its spelling.")
+
+    class Configured(ServerSettings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's interface
+            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's interface
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=dict(table))
+
+    try:
+        return Configured(**flags)
+    except ValidationError as error:
+        faults = []
+        for detail in error.errors(include_url=False):
+            name = str(detail["loc"][0])
+            variable = f"BREEZEWAY_{name.upper()}"
+            where = variable if variable in os.environ else f"{source}: server.{name}"
+            faults.append(f"{where}: {detail['msg']}.")
+        raise ConfigError("\n".join(faults)) from error

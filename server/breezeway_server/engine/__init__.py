@@ -1,0 +1,1 @@
+"""The engine: one runner for each run, one supervisor for all."""

@@ -1,0 +1,115 @@
+"""Admission: what a run asks for against what its agent takes and what is there."""
+
+from collections.abc import Sequence
+
+from breezeway.v1 import agent_pb2, conversation_pb2, item_pb2, run_pb2
+
+from breezeway_server.agents.base import Agent
+from breezeway_server.agents.registry import AgentRegistry
+from breezeway_server.engine.recorder import identify
+from breezeway_server.errors import FailedPrecondition, InvalidRequest, NotFound
+from breezeway_server.events.legal import TERMINAL_STATES
+from breezeway_server.store.base import Store
+
+
+def find_agent(agents: AgentRegistry, name: str) -> Agent:
+    """Return the agent of that name or alias. Raises `NotFound`."""
+    agent = agents.get(name)
+    if agent is None:
+        raise NotFound("AGENT_NOT_FOUND", f"There is no agent {name!r}; list the agents to see which there are.")
+    return agent
+
+
+def check_capabilities(
+    capabilities: agent_pb2.AgentCapabilities, spec: run_pb2.RunSpec, items: Sequence[item_pb2.Item]
+) -> None:
+    """Raise `InvalidRequest` where a run asks for more than its agent takes."""
+    if spec.tools and not capabilities.client_tools:
+        raise InvalidRequest("spec.tools", f"Agent {spec.agent} does not take tools of the caller; leave them out.")
+    if spec.sampling.n > 1 and not capabilities.multiple_choices:
+        raise InvalidRequest("spec.sampling.n", f"Agent {spec.agent} gives one answer at a time; set n to 1.")
+    for index, item in enumerate(items):
+        field = "function_call_output" if item.HasField("function_call_output") else "message"
+        for at, part in enumerate(getattr(item, field).content):
+            kind = part.WhichOneof("kind")
+            if (kind == "image" and agent_pb2.CONTENT_KIND_IMAGE not in capabilities.content_kinds) or (
+                kind == "file" and agent_pb2.CONTENT_KIND_FILE not in capabilities.content_kinds
+            ):
+                raise InvalidRequest(
+                    f"input[{index}].{field}.content[{at}]",
+                    f"Agent {spec.agent} does not take content of type {kind}.",
+                    reason="UNSUPPORTED_CONTENT_TYPE",
+                )
+
+
+async def check_history(store: Store, tenant: str, spec: run_pb2.RunSpec) -> None:
+    """Raise `NotFound` or `FailedPrecondition` where the run cannot go on from its previous one."""
+    if not spec.previous_run_id:
+        return
+    previous = await store.run_head(tenant, spec.previous_run_id)
+    if previous is None:
+        raise NotFound("PREVIOUS_RUN_NOT_FOUND", f"There is no stored run {spec.previous_run_id} to go on from.")
+    if previous.state not in TERMINAL_STATES:
+        raise FailedPrecondition("PREVIOUS_RUN_NOT_OVER", f"{spec.previous_run_id} is not over; wait for its end.")
+
+
+async def resolve_references(store: Store, tenant: str, items: Sequence[item_pb2.Item]) -> list[item_pb2.Item]:
+    """Return the items with those that are referred to in place of their references. Raises `NotFound`."""
+    wanted = [item.item_reference.id for item in items if item.HasField("item_reference")]
+    found = await store.find_items(tenant, wanted) if wanted else {}
+    resolved = []
+    for index, item in enumerate(items):
+        if item.HasField("item_reference"):
+            there = found.get(item.item_reference.id)
+            if there is None:
+                raise NotFound("ITEM_NOT_FOUND", f"input[{index}]: there is no item {item.item_reference.id}.")
+            resolved.append(there)
+        else:
+            resolved.append(item)
+    return resolved
+
+
+async def check_call_outputs(
+    store: Store, tenant: str, spec: run_pb2.RunSpec, items: Sequence[item_pb2.Item], before_run_id: str
+) -> None:
+    """Raise `InvalidRequest` where an output answers a call that is nowhere before it."""
+    calls: set[str] = set()
+    history: Sequence[item_pb2.Item] | None = None
+    for index, item in enumerate(items):
+        if item.HasField("function_call"):
+            calls.add(item.function_call.call_id)
+        elif item.HasField("function_call_output") and item.function_call_output.call_id not in calls:
+            if history is None:
+                history = await store.history(tenant, spec, before_run_id)
+                calls.update(earlier.function_call.call_id for earlier in history if earlier.HasField("function_call"))
+            call_id = item.function_call_output.call_id
+            if call_id not in calls:
+                raise InvalidRequest(
+                    f"input[{index}].function_call_output.call_id",
+                    f"No tool call {call_id!r} comes before this output; send the call too, or go on from its run.",
+                    reason="CALL_NOT_FOUND",
+                )
+
+
+async def open_conversation(store: Store, tenant: str, conversation_id: str, now_ns: int) -> None:
+    """Create the conversation where a caller names a new one; raise `NotFound` where it has the form of our own ids."""
+    if await store.get_conversation(tenant, conversation_id) is not None:
+        return
+    if conversation_id.startswith("conv_"):
+        raise NotFound("CONVERSATION_NOT_FOUND", f"There is no conversation {conversation_id}.")
+    conversation = conversation_pb2.Conversation(id=conversation_id)
+    conversation.create_time.FromNanoseconds(now_ns)
+    await store.create_conversation(tenant, conversation, ())
+
+
+def take_in(items: Sequence[item_pb2.Item], run_id: str) -> list[item_pb2.Item]:
+    """Return copies of the items as input of a run, with ids of their own."""
+    taken = []
+    for position, item in enumerate(items):
+        copy = item_pb2.Item()
+        copy.CopyFrom(item)
+        identify(copy, run_id, position)
+        if copy.status == item_pb2.ITEM_STATUS_UNSPECIFIED:
+            copy.status = item_pb2.ITEM_STATUS_COMPLETED
+        taken.append(copy)
+    return taken

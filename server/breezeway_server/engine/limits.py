@@ -1,0 +1,25 @@
+"""The limits that the engine keeps."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much there may be of what. Times are in seconds, sizes in bytes."""
+
+    max_runs: int
+    """Runs under way at once."""
+    run_seconds: float
+    """How long one attempt of a run may take."""
+    output_bytes: int
+    """How much one run may bring forth."""
+    memory_run_seconds: float
+    """How long a run of MEMORY durability can be read after its end."""
+    memory_run_bytes: int
+    """How much all of those may hold; the oldest are forgotten first."""
+    log_seconds: float
+    """How long the events of a logged run are kept after its end. The run itself stays."""
+    request_seconds: float
+    """How long a request id is remembered."""
+    max_attempts: int
+    """How often a run is begun before it is given up."""

@@ -1,0 +1,245 @@
+"""The recorder: turns an agent's steps into a run's events, and sees to it that what is open gets closed."""
+
+import time
+from collections.abc import Callable
+from typing import assert_never
+
+from breezeway.v1 import event_pb2, item_pb2, run_pb2
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from breezeway_server.agents import steps
+from breezeway_server.events.fold import RunFold
+from breezeway_server.events.ids import item_id, run_key
+from breezeway_server.events.log import EventLog
+from breezeway_server.events.log_store import NewRun
+from breezeway_server.events.open_item import OpenItem
+from breezeway_server.events.run_log import RunLog
+
+_PREFIXES = {
+    "message": "msg",
+    "function_call": "fc",
+    "function_call_output": "fco",
+    "reasoning": "rs",
+    "approval_request": "apr",
+    "approval_response": "aps",
+}
+
+_COMPLETED = item_pb2.ITEM_STATUS_COMPLETED
+_INCOMPLETE = item_pb2.ITEM_STATUS_INCOMPLETE
+
+
+class IllegalStep(Exception):
+    """The agent said something that cannot be: a fault of the agent."""
+
+
+def identify(item: item_pb2.Item, run_id: str, position: int) -> None:
+    """Give an item its id, and the run that it belongs to."""
+    kind = item.WhichOneof("kind")
+    assert kind is not None, "only items of a known kind are taken in"
+    item.id = item_id(_PREFIXES[kind], run_key(run_id), position)
+    item.run_id = run_id
+
+
+class Recorder:
+    """Writes the events of one attempt of one run. Nothing may be recorded after one of the four ends."""
+
+    def __init__(
+        self,
+        log: EventLog,
+        run_log: RunLog,
+        fold: RunFold,
+        *,
+        output_limit: int,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """`fold` has taken in all events so far; `output_limit` is in bytes; `clock` gives nanoseconds since 1970."""
+        self._log = log
+        self._run_log = run_log
+        self._fold = fold
+        self._clock = clock
+        self._room = output_limit
+        self._speaking: dict[int, OpenItem] = {}
+        self._calls = {item.function_call.call_id: item.id for item in fold.completed if item.HasField("function_call")}
+        self._position = len(fold.input) + fold.begun
+        self._limit: item_pb2.IncompleteReason.ValueType | None = None
+
+    def queue(self, new: NewRun) -> None:
+        """Record that the run was accepted: its first event."""
+        self._put(event_pb2.RunEvent(run_queued=event_pb2.RunQueued(spec=new.spec)), new)
+
+    def start(self) -> None:
+        """Record that this attempt begins, and close what an attempt before it left open."""
+        self._put(event_pb2.RunEvent(run_started=event_pb2.RunStarted()))
+        self._interrupt()
+
+    def record(self, step: steps.Step) -> bool:  # noqa: C901 - one case a step is the simplest form
+        """Record a step. Returns False where the output has grown to its limit: the agent must then be stopped.
+
+        Raises `IllegalStep` where the step cannot be.
+        """
+        match step:
+            case steps.TextDelta():
+                self._text(step)
+            case steps.ToolArgumentsDelta():
+                delta = event_pb2.ToolArgumentsDelta(item_id=self._open_call(step.call_id).id, arguments=step.arguments)
+                self._put_delta(event_pb2.RunEvent(tool_arguments_delta=delta), len(step.arguments))
+            case steps.ReasoningDelta():
+                self._reasoning(step)
+            case steps.RefusalDelta():
+                self._refusal(step)
+            case steps.ToolCallStarted():
+                self._begin_call(step)
+            case steps.ToolCallCompleted():
+                self._close(self._open_call(step.call_id))
+            case steps.ToolProgress():
+                progress = event_pb2.ToolProgress(item_id=self._call(step.call_id), message=step.message)
+                self._put_delta(event_pb2.RunEvent(tool_progress=progress), len(step.message))
+            case steps.ToolCallOutput():
+                self._output(step)
+            case steps.ModelCallCompleted():
+                ended = event_pb2.ModelCallCompleted(model=step.model, usage=step.usage)
+                self._put(event_pb2.RunEvent(model_call_completed=ended))
+            case steps.ChoiceIncomplete():
+                self._cut(step.reason, step.choice_index)
+            case _:
+                assert_never(step)
+        if self._room < 0:
+            self._limit = item_pb2.INCOMPLETE_REASON_OUTPUT_LIMIT
+            for item in list(self._fold.open):
+                self._close(item, self._limit)
+            return False
+        return True
+
+    def finish(self) -> None:
+        """Record that the agent is done: completed, or incomplete where a limit was met."""
+        for item in list(self._fold.open):
+            self._close(item)
+        usage = self._fold.usage
+        if self._limit is None:
+            self._put(event_pb2.RunEvent(run_completed=event_pb2.RunCompleted(usage=usage)))
+        else:
+            ended = event_pb2.RunIncomplete(usage=usage, reason=self._limit)
+            self._put(event_pb2.RunEvent(run_incomplete=ended))
+
+    def fail(self, error: run_pb2.RunError) -> None:
+        """Record that the run broke."""
+        self._interrupt()
+        self._put(event_pb2.RunEvent(run_failed=event_pb2.RunFailed(usage=self._fold.usage, error=error)))
+
+    def cancel(self) -> None:
+        """Record that the run was cancelled."""
+        self._interrupt()
+        self._put(event_pb2.RunEvent(run_cancelled=event_pb2.RunCancelled(usage=self._fold.usage)))
+
+    def _text(self, step: steps.TextDelta) -> None:
+        if not step.text and not step.logprobs:
+            return
+        message = self._message(step.choice_index)
+        index = message.parts - (message.last_part_is_refusal is False)
+        delta = event_pb2.TextDelta(item_id=message.id, content_index=index, text=step.text, logprobs=step.logprobs)
+        self._put_delta(event_pb2.RunEvent(text_delta=delta), len(step.text))
+
+    def _refusal(self, step: steps.RefusalDelta) -> None:
+        if not step.text:
+            return
+        message = self._message(step.choice_index)
+        index = message.parts - (message.last_part_is_refusal is True)
+        delta = event_pb2.RefusalDelta(item_id=message.id, content_index=index, text=step.text)
+        self._put_delta(event_pb2.RunEvent(refusal_delta=delta), len(step.text))
+
+    def _message(self, choice_index: int) -> OpenItem:
+        item = self._speaking.get(choice_index)
+        if item is None or item.kind != "message":
+            message = item_pb2.Message(role=item_pb2.ROLE_ASSISTANT)
+            item = self._speak(item_pb2.Item(message=message, choice_index=choice_index))
+        return item
+
+    def _reasoning(self, step: steps.ReasoningDelta) -> None:
+        if not step.text:
+            return
+        item = self._speaking.get(step.choice_index)
+        if item is None or item.kind != "reasoning":
+            reasoning = item_pb2.Reasoning()
+            item = self._speak(item_pb2.Item(reasoning=reasoning, choice_index=step.choice_index))
+        delta = event_pb2.ReasoningDelta(
+            item_id=item.id, part_index=step.part_index, text=step.text, summary=step.summary
+        )
+        self._put_delta(event_pb2.RunEvent(reasoning_delta=delta), len(step.text))
+
+    def _begin_call(self, step: steps.ToolCallStarted) -> None:
+        if step.call_id in self._calls:
+            raise IllegalStep(f"call {step.call_id} was begun before")
+        self._hush(step.choice_index)
+        call = item_pb2.FunctionCall(call_id=step.call_id, name=step.name, executor=step.executor)
+        begun = self._begin(item_pb2.Item(function_call=call, choice_index=step.choice_index))
+        self._calls[step.call_id] = begun.id
+
+    def _output(self, step: steps.ToolCallOutput) -> None:
+        self._call(step.call_id)
+        output = item_pb2.FunctionCallOutput(call_id=step.call_id, is_error=step.is_error)
+        begun = self._begin(item_pb2.Item(function_call_output=output))
+        item = begun.close(_COMPLETED, item_pb2.INCOMPLETE_REASON_UNSPECIFIED)
+        item.function_call_output.content.extend(step.content)
+        self._room -= item.ByteSize()
+        self._put(event_pb2.RunEvent(item_completed=event_pb2.ItemCompleted(item=item)))
+
+    def _cut(self, reason: item_pb2.IncompleteReason.ValueType, choice_index: int) -> None:
+        self._limit = self._limit or reason
+        for item in list(self._fold.open):
+            if item.choice_index == choice_index:
+                self._close(item, reason)
+
+    def _call(self, call_id: str) -> str:
+        item = self._calls.get(call_id)
+        if item is None:
+            raise IllegalStep(f"call {call_id} was not begun")
+        return item
+
+    def _open_call(self, call_id: str) -> OpenItem:
+        return self._fold.opened(self._call(call_id))
+
+    def _speak(self, item: item_pb2.Item) -> OpenItem:
+        self._hush(item.choice_index)
+        begun = self._begin(item)
+        self._speaking[item.choice_index] = begun
+        return begun
+
+    def _hush(self, choice_index: int) -> None:
+        item = self._speaking.get(choice_index)
+        if item is not None:
+            self._close(item)
+
+    def _begin(self, item: item_pb2.Item) -> OpenItem:
+        identify(item, self._fold.run_id, self._position)
+        self._position += 1
+        item.status = item_pb2.ITEM_STATUS_IN_PROGRESS
+        item.create_time.CopyFrom(self._now())
+        self._put(event_pb2.RunEvent(item_started=event_pb2.ItemStarted(item=item)))
+        return self._fold.opened(item.id)
+
+    def _close(self, item: OpenItem, reason: item_pb2.IncompleteReason.ValueType | None = None) -> None:
+        if self._speaking.get(item.choice_index) is item:
+            del self._speaking[item.choice_index]
+        status = _COMPLETED if reason is None else _INCOMPLETE
+        closed = item.close(status, reason or item_pb2.INCOMPLETE_REASON_UNSPECIFIED)
+        self._put(event_pb2.RunEvent(item_completed=event_pb2.ItemCompleted(item=closed)))
+
+    def _interrupt(self) -> None:
+        for item in list(self._fold.open):
+            self._close(item, item_pb2.INCOMPLETE_REASON_INTERRUPTED)
+
+    def _put_delta(self, event: event_pb2.RunEvent, size: int) -> None:
+        self._room -= size
+        self._put(event)
+
+    def _put(self, event: event_pb2.RunEvent, new: NewRun | None = None) -> None:
+        event.run_id = self._fold.run_id
+        event.sequence = self._fold.last_sequence + 1
+        event.attempt = self._run_log.attempt
+        event.create_time.CopyFrom(self._now())
+        self._fold.apply(event)
+        self._log.put(self._run_log, event, self._fold, new)
+
+    def _now(self) -> Timestamp:
+        seconds, nanos = divmod(self._clock(), 1_000_000_000)
+        return Timestamp(seconds=seconds, nanos=nanos)

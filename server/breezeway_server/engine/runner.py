@@ -1,0 +1,167 @@
+"""The runner: carries one attempt of one run from its start to its terminal event."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
+
+import structlog
+from breezeway.v1 import item_pb2, run_pb2
+from grpc import StatusCode
+
+from breezeway_server.agents.base import Agent, AgentError
+from breezeway_server.agents.errors import run_error
+from breezeway_server.engine.recorder import Recorder
+from breezeway_server.errors import Unavailable
+from breezeway_server.events.fold import RunFold
+from breezeway_server.events.run_log import Fenced, RunLog
+
+_logger = structlog.get_logger()
+
+Ready = Callable[[], Awaitable[Sequence[item_pb2.Item]]]
+
+# An agent that is faster than the store waits when so many bytes of its run are not durable yet.
+_BACKLOG = 1024 * 1024
+_RETRY_SECONDS = 1.0
+
+
+class Context:
+    """A run as its agent sees it; see `agents.base.RunContext`."""
+
+    def __init__(self, fold: RunFold, attempt: int, history: Sequence[item_pb2.Item]) -> None:
+        self._fold = fold
+        self.attempt = attempt
+        self.history = history
+        self.input = tuple(fold.input)
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        return self._fold.run_id
+
+    @property
+    def spec(self) -> run_pb2.RunSpec:
+        """What the caller asked for."""
+        return self._fold.spec
+
+    @property
+    def output(self) -> list[item_pb2.Item]:
+        """What the run has completed so far."""
+        return self._fold.completed
+
+
+class Runner:
+    """One attempt of one run. `settled` is set once its terminal event is visible, or it was interrupted.
+
+    Its work is an agent to follow, or an error to end with where no agent can go on with the run.
+    """
+
+    def __init__(
+        self, fold: RunFold, run_log: RunLog, recorder: Recorder, work: Agent | run_pb2.RunError, *, time_limit: float
+    ) -> None:
+        """`time_limit` is in seconds."""
+        self.fold = fold
+        self.log = run_log
+        self.settled = asyncio.Event()
+        self._recorder = recorder
+        self._work = work
+        self._time_limit = time_limit
+        self._task: asyncio.Task[None] | None = None
+        self._running = False
+        self._stop: Callable[[], None] | None = None
+
+    def begin(self, ready: Ready) -> asyncio.Task[None]:
+        """Start; `ready` waits for the run's turn and gives the history before it. The caller awaits the task."""
+        self._task = asyncio.create_task(self._run(ready), name=self.fold.run_id)
+        return self._task
+
+    def cancel(self) -> None:
+        """Ask the run to end as cancelled. Nothing happens to one that is over or being stopped."""
+        self._stop_by(self._recorder.cancel)
+
+    def fail(self, error: run_pb2.RunError) -> None:
+        """Ask the run to end as failed. Nothing happens to one that is over or being stopped."""
+        self._stop_by(lambda: self._recorder.fail(error))
+
+    def interrupt(self) -> None:
+        """Stop this attempt where it is, without an end: the next start of the server goes on from there."""
+        self._stop_by(self._leave)
+
+    def _stop_by(self, stop: Callable[[], None]) -> None:
+        if self._stop is None and not self.fold.over:
+            self._stop = stop
+            # A task that is cancelled before its first step would never get to record its end.
+            if self._running and self._task is not None:
+                self._task.cancel()
+
+    def _leave(self) -> None:
+        message = f"The server stops; follow {self.fold.run_id} again when it is back."
+        raise Unavailable("SERVER_DRAINING", message, _RETRY_SECONDS)
+
+    async def _run(self, ready: Ready) -> None:
+        self._running = True
+        try:
+            try:
+                if self._stop is None:
+                    await self._attempt(ready)
+            except asyncio.CancelledError:
+                if self._stop is None:
+                    raise
+            if self._stop is not None and not self.fold.over:
+                self._stop()
+            await self.log.reach(self.log.last)
+        except Fenced:
+            _logger.warning("run_fenced", run_id=self.fold.run_id, attempt=self.log.attempt)
+        except Unavailable as error:
+            await self._give_up(error)
+        finally:
+            self.settled.set()
+
+    async def _give_up(self, error: Unavailable) -> None:
+        """End the readers where they are; the next start of the server takes the run up from its log."""
+        _logger.warning("run_interrupted", run_id=self.fold.run_id, attempt=self.log.attempt, reason=error.reason)
+        if self.log.error is None:
+            await self.log.reach(self.log.last)
+            self.log.fail(error)
+
+    async def _attempt(self, ready: Ready) -> None:
+        if isinstance(self._work, run_pb2.RunError):
+            self._recorder.fail(self._work)
+            return
+        history = await ready()
+        self._recorder.start()
+        limit = asyncio.timeout(self._time_limit)
+        try:
+            async with limit:
+                await self._follow(self._work, history)
+        except (Fenced, Unavailable):
+            raise
+        except AgentError as error:
+            self._recorder.fail(error.error)
+        except Exception:
+            # Agents are anybody's code: whatever breaks in one is the end of its run and of nothing else.
+            if limit.expired():
+                self._recorder.fail(_timed_out(self._time_limit))
+            else:
+                _logger.exception("agent_failed", run_id=self.fold.run_id, agent=self.fold.spec.agent)
+                self._recorder.fail(_agent_failed(self.fold))
+        else:
+            self._recorder.finish()
+
+    async def _follow(self, agent: Agent, history: Sequence[item_pb2.Item]) -> None:
+        context = Context(self.fold, self.log.attempt, history)
+        async with aclosing(agent.run(context)) as steps:
+            async for step in steps:
+                if not self._recorder.record(step):
+                    return
+                if self.log.backlog > _BACKLOG:
+                    await self.log.reach(self.log.last)
+
+
+def _agent_failed(fold: RunFold) -> run_pb2.RunError:
+    message = f"Agent {fold.spec.agent} failed; the server's log has the details under {fold.run_id}."
+    return run_error("AGENT_FAILED", message, StatusCode.INTERNAL)
+
+
+def _timed_out(limit: float) -> run_pb2.RunError:
+    message = f"The run took longer than {limit:g} seconds, which is the limit."
+    return run_error("RUN_TIMEOUT", message, StatusCode.DEADLINE_EXCEEDED)

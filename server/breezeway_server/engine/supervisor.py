@@ -1,0 +1,302 @@
+"""The supervisor: owns all runs of this process, from admission to their end, and over its restarts."""
+
+import asyncio
+import sys
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+
+import structlog
+from breezeway.v1 import item_pb2, run_pb2
+from grpc import StatusCode
+
+from breezeway_server.agents.base import Agent
+from breezeway_server.agents.errors import run_error
+from breezeway_server.agents.registry import AgentRegistry
+from breezeway_server.engine import admission
+from breezeway_server.engine.limits import Limits
+from breezeway_server.engine.live import LiveRun
+from breezeway_server.engine.recorder import Recorder
+from breezeway_server.engine.roster import Roster
+from breezeway_server.engine.runner import Ready, Runner
+from breezeway_server.engine.tokens import estimate
+from breezeway_server.errors import AlreadyExists, CursorAhead, NotFound, TooManyRuns, Unavailable
+from breezeway_server.events.fold import RunFold, fold
+from breezeway_server.events.framing import decode
+from breezeway_server.events.ids import Uuid7
+from breezeway_server.events.legal import TERMINAL_STATES
+from breezeway_server.events.log import EventLog
+from breezeway_server.events.log_store import NewRun
+from breezeway_server.store.base import Store, UnfinishedRun
+
+_logger = structlog.get_logger()
+
+_RETRY_SECONDS = 1.0
+_SWEEP_SECONDS = 30.0
+_SWEEP_ROWS = 100
+
+
+class Supervisor:
+    """All runs of this process. `start` takes up those that an earlier process left; `drain` ends the work."""
+
+    def __init__(
+        self,
+        store: Store,
+        log: EventLog,
+        agents: AgentRegistry,
+        limits: Limits,
+        *,
+        new_id: Uuid7,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """`clock` gives nanoseconds since 1970."""
+        self._store = store
+        self._log = log
+        self._agents = agents
+        self._limits = limits
+        self._new_id = new_id
+        self._clock = clock
+        self._roster = Roster(log, memory_seconds=limits.memory_run_seconds, memory_bytes=limits.memory_run_bytes)
+        self._draining = False
+
+    @property
+    def active(self) -> int:
+        """How many runs are under way."""
+        return len(self._roster)
+
+    @property
+    def draining(self) -> bool:
+        """Whether new runs are refused because the server is about to stop."""
+        return self._draining
+
+    async def create(
+        self,
+        tenant: str,
+        spec: run_pb2.RunSpec,
+        items: Sequence[item_pb2.Item],
+        *,
+        request_id: str = "",
+        request_hash: bytes = b"",
+    ) -> str:
+        """Accept a run, and return its id; or that of the run which `request_id` named before.
+
+        `spec` becomes the engine's. The run's first event is on its way to the store: `follow` and `get` wait for it.
+        Raises the errors that `RunService.CreateRun` lists.
+        """
+        self._check_room()
+        if request_id:
+            earlier = await self._earlier(tenant, request_id, request_hash)
+            if earlier is not None:
+                return earlier
+        agent = admission.find_agent(self._agents, spec.agent)
+        spec.agent = agent.info.name
+        run_id = f"run_{self._new_id()}"
+        resolved = await admission.resolve_references(self._store, tenant, items)
+        admission.check_capabilities(agent.info.capabilities, spec, resolved)
+        await admission.check_history(self._store, tenant, spec)
+        await admission.check_call_outputs(self._store, tenant, spec, resolved, run_id)
+        if spec.conversation_id:
+            await admission.open_conversation(self._store, tenant, spec.conversation_id, self._clock())
+        # Nothing is awaited from here on, so that no other request can come in between.
+        self._check_room()
+        if request_id and (other := self._roster.named(tenant, request_id)) is not None:
+            return self._same(request_id, request_hash, other.run_id, other.request_hash)
+        before = []
+        if spec.conversation_id:
+            before = self._roster.turns.enter(tenant, spec.conversation_id, spec.busy_policy)
+        new = NewRun(
+            tenant=tenant,
+            spec=spec,
+            input=admission.take_in(items=resolved, run_id=run_id),
+            create_time_ns=self._clock(),
+            request_id=request_id,
+            request_hash=request_hash,
+        )
+        logged = spec.durability != run_pb2.DURABILITY_MEMORY
+        runner, recorder = self._runner(RunFold(run_id, new.input), agent, 1, logged=logged)
+        recorder.queue(new)
+        run = LiveRun(tenant, runner, request_id, request_hash)
+        self._roster.begin(run, self._ready(run, before))
+        return run_id
+
+    def _runner(
+        self, folded: RunFold, work: Agent | run_pb2.RunError, attempt: int, *, logged: bool
+    ) -> tuple[Runner, Recorder]:
+        run_log = self._log.open(folded.run_id, attempt, logged=logged, after=folded.last_sequence)
+        recorder = Recorder(self._log, run_log, folded, output_limit=self._limits.output_bytes, clock=self._clock)
+        return Runner(folded, run_log, recorder, work, time_limit=self._limits.run_seconds), recorder
+
+    def _ready(self, run: LiveRun, before: Sequence[Runner]) -> Ready:
+        spec = run.runner.fold.spec
+
+        async def ready() -> Sequence[item_pb2.Item]:
+            for runner in before:
+                await runner.settled.wait()
+            if spec.previous_run_id or spec.conversation_id:
+                return await self._store.history(run.tenant, spec, run.run_id)
+            return ()
+
+        return ready
+
+    def _check_room(self) -> None:
+        if self._draining:
+            raise Unavailable("SERVER_DRAINING", "The server is about to stop; try again.", _RETRY_SECONDS)
+        if len(self._roster) >= self._limits.max_runs:
+            raise TooManyRuns(self._limits.max_runs, _RETRY_SECONDS)
+
+    async def _earlier(self, tenant: str, request_id: str, request_hash: bytes) -> str | None:
+        live = self._roster.named(tenant, request_id)
+        if live is not None:
+            return self._same(request_id, request_hash, live.run_id, live.request_hash)
+        found = await self._store.find_request(tenant, request_id)
+        if found is None:
+            return None
+        return self._same(request_id, request_hash, found.run_id, found.request_hash)
+
+    @staticmethod
+    def _same(request_id: str, request_hash: bytes, run_id: str, known_hash: bytes) -> str:
+        if request_hash != known_hash:
+            message = f"Request id {request_id!r} came before with another body; choose a new one."
+            raise AlreadyExists("REQUEST_ID_REUSED", message)
+        return run_id
+
+    async def get(self, tenant: str, run_id: str) -> run_pb2.Run:
+        """Return the run as it is now. Raises `NotFound`."""
+        live = self._roster.get(tenant, run_id)
+        if live is None:
+            run = await self._store.get_run(tenant, run_id)
+            if run is None:
+                raise _no_run(run_id)
+            return run
+        run = live.runner.fold.snapshot()
+        # What is shown must not be taken back by a crash.
+        await live.runner.log.reach(run.last_sequence)
+        return run
+
+    async def follow(
+        self, tenant: str, run_id: str, *, after: int = 0, milestones: bool = False
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield the run's events above `after` as joined frames; see `EventLog.follow`.
+
+        Raises `NotFound`, and `CursorAhead` where the run has no event `after`.
+        """
+        live = self._roster.get(tenant, run_id)
+        if live is not None:
+            last, over = live.runner.log.visible, live.runner.log.over
+        else:
+            head = await self._store.run_head(tenant, run_id)
+            if head is None:
+                raise _no_run(run_id)
+            last, over = head.last_sequence, head.state in TERMINAL_STATES
+        if after > last:
+            raise CursorAhead(run_id, after, last)
+        if over and after == last:
+            return
+        async for frames in self._log.follow(run_id, after=after, milestones=milestones):
+            yield frames
+
+    def cancel_soon(self, tenant: str, run_id: str) -> None:
+        """Ask a run to end as cancelled, if it is under way."""
+        live = self._roster.get(tenant, run_id)
+        if live is not None:
+            live.runner.cancel()
+
+    async def cancel(self, tenant: str, run_id: str) -> run_pb2.Run:
+        """End a run as cancelled, and return it once that has settled; one that is over stays as it is."""
+        live = self._roster.get(tenant, run_id)
+        if live is not None:
+            live.runner.cancel()
+            await live.runner.settled.wait()
+        return await self.get(tenant, run_id)
+
+    async def delete(self, tenant: str, run_id: str) -> None:
+        """Cancel a run where it is under way, and delete it. Raises `NotFound`."""
+        live = self._roster.get(tenant, run_id)
+        if live is not None:
+            live.runner.cancel()
+            await live.runner.settled.wait()
+            self._roster.discard(run_id)
+        deleted = await self._store.delete_run(tenant, run_id)
+        if live is None and not deleted:
+            raise _no_run(run_id)
+
+    async def count_tokens(self, tenant: str, spec: run_pb2.RunSpec, items: Sequence[item_pb2.Item]) -> int:
+        """Return about how many tokens a run of this spec and input would make its model read."""
+        admission.find_agent(self._agents, spec.agent)
+        await admission.check_history(self._store, tenant, spec)
+        resolved = await admission.resolve_references(self._store, tenant, items)
+        history = await self._store.history(tenant, spec, f"run_{self._new_id()}")
+        tools = (text for tool in spec.tools for text in (tool.function.description, tool.function.parameters))
+        return estimate((spec.instructions, *tools), (*history, *resolved))
+
+    def busy(self, tenant: str, conversation_id: str) -> str | None:
+        """Return the run that a conversation is busy with, if there is one."""
+        return self._roster.turns.busy(tenant, conversation_id)
+
+    async def start(self) -> None:
+        """Take up the runs that an earlier process left: go on with them, or end them."""
+        for left in await self._store.unfinished():
+            if await self._store.claim(left.run_id, left.attempt):
+                await self._take_up(left)
+
+    async def _take_up(self, left: UnfinishedRun) -> None:
+        run = await self._store.get_run(left.tenant, left.run_id)
+        assert run is not None, "nobody else changes the store while the server starts"
+        stored = await self._store.read_events(left.run_id, 0, sys.maxsize)
+        folded = fold(left.run_id, decode(b"".join(batch.frames for batch in stored)), run.input)
+        work = self._next_work(folded, left.attempt + 1)
+        runner, _ = self._runner(folded, work, left.attempt + 1, logged=True)
+        live = LiveRun(left.tenant, runner)
+        before = self._roster.turns.waiting(left.tenant, folded.spec.conversation_id)
+        _logger.info("run_taken_up", run_id=left.run_id, attempt=left.attempt + 1)
+        self._roster.begin(live, self._ready(live, before))
+
+    def _next_work(self, folded: RunFold, attempt: int) -> Agent | run_pb2.RunError:
+        agent = self._agents.get(folded.spec.agent)
+        if agent is None:
+            message = f"The server was restarted, and agent {folded.spec.agent} is no longer there."
+            return run_error("SERVER_RESTARTED", message, StatusCode.ABORTED)
+        begun = folded.state != run_pb2.RUN_STATE_QUEUED
+        if begun and not agent.info.capabilities.resumable:
+            message = f"The server was restarted, and agent {agent.info.name} cannot go on where it was."
+            return run_error("SERVER_RESTARTED", message, StatusCode.ABORTED)
+        if attempt > self._limits.max_attempts:
+            message = f"The run was begun {self._limits.max_attempts} times, and each time the server was lost."
+            return run_error("SERVER_RESTARTED", message, StatusCode.ABORTED)
+        return agent
+
+    async def sweep(self) -> None:
+        """Forget, from time to time and until cancelled, what is kept for a while only."""
+        while True:
+            await asyncio.sleep(_SWEEP_SECONDS)
+            self._roster.sweep()
+            await self.expire()
+
+    async def expire(self) -> None:
+        """Forget events and request ids that are past their time, a few at once so that writers do not wait long."""
+        now = self._clock()
+        expired = _SWEEP_ROWS
+        while expired >= _SWEEP_ROWS:
+            expired = await self._store.expire(
+                ended_before_ns=now - int(self._limits.log_seconds * 1e9),
+                requested_before_ns=now - int(self._limits.request_seconds * 1e9),
+                limit=_SWEEP_ROWS,
+            )
+
+    async def drain(self, grace: float) -> None:
+        """Refuse new runs, give those under way `grace` seconds, then stop them.
+
+        Logged runs stop where they are, and the next start goes on with them; the others fail.
+        """
+        self._draining = True
+        await self._roster.wait(grace)
+        stopped = run_error("SERVER_STOPPED", "The server was stopped before the run was over.", StatusCode.UNAVAILABLE)
+        for run in self._roster.under_way:
+            if run.runner.log.logged:
+                run.runner.interrupt()
+            else:
+                run.runner.fail(stopped)
+        await self._roster.wait()
+
+
+def _no_run(run_id: str) -> NotFound:
+    return NotFound("RUN_NOT_FOUND", f"There is no run {run_id}.")

@@ -1,0 +1,50 @@
+"""Turns: the runs of one conversation come one after the other."""
+
+from collections import defaultdict
+
+from breezeway.v1 import run_pb2
+
+from breezeway_server.engine.runner import Runner
+from breezeway_server.errors import ConversationLocked
+
+_Key = tuple[str, str]
+
+
+class Turns:
+    """Which runs of which conversations are not over, in the order in which they were accepted."""
+
+    def __init__(self) -> None:
+        self._runs: defaultdict[_Key, list[Runner]] = defaultdict(list)
+
+    def enter(self, tenant: str, conversation_id: str, policy: run_pb2.BusyPolicy.ValueType) -> list[Runner]:
+        """Return the runs that must settle before a new one may start; with INTERRUPT they are being cancelled.
+
+        Raises `ConversationLocked` where there are some and the policy does not say what to do.
+        """
+        before = self.waiting(tenant, conversation_id)
+        if before and policy in {run_pb2.BUSY_POLICY_UNSPECIFIED, run_pb2.BUSY_POLICY_REJECT}:
+            raise ConversationLocked(conversation_id, before[0].fold.run_id)
+        if policy == run_pb2.BUSY_POLICY_INTERRUPT:
+            for runner in before:
+                runner.cancel()
+        return before
+
+    def waiting(self, tenant: str, conversation_id: str) -> list[Runner]:
+        """Return the runs of a conversation that are not over."""
+        return list(self._runs.get((tenant, conversation_id), ()))
+
+    def busy(self, tenant: str, conversation_id: str) -> str | None:
+        """Return the run that the conversation is busy with, if there is one."""
+        before = self.waiting(tenant, conversation_id)
+        return before[0].fold.run_id if before else None
+
+    def add(self, tenant: str, conversation_id: str, runner: Runner) -> None:
+        """Take a run in."""
+        self._runs[tenant, conversation_id].append(runner)
+
+    def leave(self, tenant: str, conversation_id: str, runner: Runner) -> None:
+        """Let a run go that has settled."""
+        runs = self._runs[tenant, conversation_id]
+        runs.remove(runner)
+        if not runs:
+            del self._runs[tenant, conversation_id]

@@ -1,0 +1,194 @@
+"""The fold: from the events of a run, in order, to the run."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import assert_never
+
+from breezeway.v1 import event_pb2, item_pb2, run_pb2
+
+from breezeway_server.events.legal import TERMINAL_STATES, TRANSITIONS, IllegalEvent
+from breezeway_server.events.open_item import OpenItem
+
+
+def add_usage(total: run_pb2.Usage, more: run_pb2.Usage) -> None:
+    """Add `more` to `total`, field by field; a call that reports nothing else counts as one model call."""
+    total.input_tokens += more.input_tokens
+    total.cached_input_tokens += more.cached_input_tokens
+    total.cache_write_input_tokens += more.cache_write_input_tokens
+    total.output_tokens += more.output_tokens
+    total.reasoning_output_tokens += more.reasoning_output_tokens
+    total.model_calls += max(more.model_calls, 1)
+
+
+class RunFold:
+    """A run, as its events so far tell it. Raises `IllegalEvent` where an event may not come."""
+
+    def __init__(self, run_id: str, input_items: Iterable[item_pb2.Item] = ()) -> None:
+        self._run = run_pb2.Run(id=run_id, input=input_items)
+        self._items: dict[str, OpenItem | item_pb2.Item] = {}
+        self._approvals: set[str] = set()
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        return self._run.id
+
+    @property
+    def state(self) -> run_pb2.RunState.ValueType:
+        """Where the run stands; UNSPECIFIED before its first event."""
+        return self._run.state
+
+    @property
+    def over(self) -> bool:
+        """Whether the terminal event has come."""
+        return self._run.state in TERMINAL_STATES
+
+    @property
+    def spec(self) -> run_pb2.RunSpec:
+        """What was asked for."""
+        return self._run.spec
+
+    @property
+    def usage(self) -> run_pb2.Usage:
+        """The sum over the model calls so far."""
+        return self._run.usage
+
+    @property
+    def attempt(self) -> int:
+        """The attempt that wrote the newest event; 0 before the first."""
+        return self._run.attempt
+
+    @property
+    def last_sequence(self) -> int:
+        """The sequence of the newest event; 0 before the first."""
+        return self._run.last_sequence
+
+    @property
+    def input(self) -> Sequence[item_pb2.Item]:
+        """What the caller put in."""
+        return self._run.input
+
+    @property
+    def begun(self) -> int:
+        """How many items have begun."""
+        return len(self._items)
+
+    @property
+    def completed(self) -> list[item_pb2.Item]:
+        """The items that have ended, in the order in which they began."""
+        return [item for item in self._items.values() if isinstance(item, item_pb2.Item)]
+
+    @property
+    def open(self) -> Iterator[OpenItem]:
+        """The items that have not, likewise."""
+        return (item for item in self._items.values() if isinstance(item, OpenItem))
+
+    @property
+    def open_approvals(self) -> frozenset[str]:
+        """The ids of the approval requests that wait."""
+        return frozenset(self._approvals)
+
+    def opened(self, item_id: str) -> OpenItem:
+        """Return the open item of that id. Raises `IllegalEvent` where none is."""
+        item = self._items.get(item_id)
+        if not isinstance(item, OpenItem):
+            raise IllegalEvent(f"{self.run_id}: item {item_id} is not open")
+        return item
+
+    def head(self) -> run_pb2.Run:
+        """Return the run without what was asked for, put in and brought forth; the caller owns it."""
+        run = run_pb2.Run()
+        run.CopyFrom(self._run)
+        for field in ("spec", "input", "output"):
+            run.ClearField(field)
+        return run
+
+    def snapshot(self) -> run_pb2.Run:
+        """Return the run as it is now, open items with what they have; the caller owns it."""
+        run = run_pb2.Run()
+        run.CopyFrom(self._run)
+        for item in self._items.values():
+            run.output.append(item.snapshot() if isinstance(item, OpenItem) else item)
+        return run
+
+    def apply(self, event: event_pb2.RunEvent) -> None:
+        """Take in the next event."""
+        run = self._run
+        if event.sequence != run.last_sequence + 1:
+            raise IllegalEvent(f"{run.id}: event {event.sequence} came after {run.last_sequence}")
+        kind = event.WhichOneof("kind")
+        if kind is not None:
+            state = TRANSITIONS.get((run.state, kind))
+            if state is None:
+                raise IllegalEvent(f"{run.id}: {kind} may not come in {run_pb2.RunState.Name(run.state)}")
+            self._apply_kind(event)
+            still_waits = self._approvals and kind == "approval_resolved"
+            run.state = run_pb2.RUN_STATE_REQUIRES_ACTION if still_waits else state
+        run.last_sequence = event.sequence
+        run.attempt = event.attempt
+
+    def _apply_kind(self, event: event_pb2.RunEvent) -> None:  # noqa: C901 - one case a kind is the simplest form
+        run = self._run
+        match kind := event.WhichOneof("kind"):
+            case None:
+                pass
+            case "text_delta":
+                self.opened(event.text_delta.item_id).add_text(event.text_delta)
+            case "refusal_delta":
+                self.opened(event.refusal_delta.item_id).add_refusal(event.refusal_delta)
+            case "reasoning_delta":
+                self.opened(event.reasoning_delta.item_id).add_reasoning(event.reasoning_delta)
+            case "tool_arguments_delta":
+                self.opened(event.tool_arguments_delta.item_id).add_arguments(event.tool_arguments_delta)
+            case "item_started":
+                item = event.item_started.item
+                if item.id in self._items:
+                    raise IllegalEvent(f"{run.id}: item {item.id} was begun before")
+                self._items[item.id] = OpenItem(item)
+            case "item_completed":
+                item = event.item_completed.item
+                self.opened(item.id)
+                self._items[item.id] = item
+            case "tool_progress":
+                pass  # News for whoever watches; nothing of it stays.
+            case "run_queued":
+                run.spec.CopyFrom(event.run_queued.spec)
+                run.create_time.CopyFrom(event.create_time)
+            case "run_started":
+                if event.attempt <= run.attempt and run.HasField("start_time"):
+                    raise IllegalEvent(f"{run.id}: attempt {event.attempt} began twice")
+                if not run.HasField("start_time"):
+                    run.start_time.CopyFrom(event.create_time)
+            case "model_call_completed":
+                add_usage(run.usage, event.model_call_completed.usage)
+            case "approval_requested":
+                self._approvals.add(event.approval_requested.item_id)
+            case "approval_resolved":
+                if event.approval_resolved.item_id not in self._approvals:
+                    raise IllegalEvent(f"{run.id}: no approval {event.approval_resolved.item_id} is open")
+                self._approvals.remove(event.approval_resolved.item_id)
+            case "run_completed":
+                self._end(event, event.run_completed.usage)
+            case "run_incomplete":
+                self._end(event, event.run_incomplete.usage)
+                run.incomplete_reason = event.run_incomplete.reason
+            case "run_failed":
+                self._end(event, event.run_failed.usage)
+                run.error.CopyFrom(event.run_failed.error)
+            case "run_cancelled":
+                self._end(event, event.run_cancelled.usage)
+            case _:
+                assert_never(kind)
+
+    def _end(self, event: event_pb2.RunEvent, usage: run_pb2.Usage) -> None:
+        for item in self.open:
+            raise IllegalEvent(f"{self.run_id}: ended while {item.id} was open")
+        self._run.usage.CopyFrom(usage)
+        self._run.end_time.CopyFrom(event.create_time)
+
+
+def fold(run_id: str, events: Iterable[event_pb2.RunEvent], input_items: Iterable[item_pb2.Item] = ()) -> RunFold:
+    """Return the fold of a whole log."""
+    folded = RunFold(run_id, input_items)
+    for event in events:
+        folded.apply(event)
+    return folded

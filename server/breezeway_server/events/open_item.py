@@ -1,0 +1,113 @@
+"""An item while its deltas are coming."""
+
+from breezeway.v1 import event_pb2, item_pb2
+
+from breezeway_server.events.legal import IllegalEvent
+
+ContentDelta = event_pb2.TextDelta | event_pb2.RefusalDelta
+
+
+class _Part:
+    """One part of a message's content, or of a thought."""
+
+    __slots__ = ("logprobs", "pieces", "refusal")
+
+    def __init__(self, *, refusal: bool = False) -> None:
+        self.refusal = refusal
+        self.pieces: list[str] = []
+        self.logprobs: list[str] = []
+
+    def content(self) -> item_pb2.ContentPart:
+        text = "".join(self.pieces)
+        if self.refusal:
+            return item_pb2.ContentPart(refusal=item_pb2.Refusal(text=text))
+        return item_pb2.ContentPart(text=item_pb2.Text(text=text, logprobs=self.logprobs))
+
+
+class OpenItem:
+    """What an item has so far. Deltas add to it in place; nothing is joined before somebody asks."""
+
+    __slots__ = ("_item", "_parts", "_summary", "kind")
+
+    def __init__(self, item: item_pb2.Item) -> None:
+        """Begin with the item of an `ItemStarted`."""
+        self._item = item
+        self.kind = item.WhichOneof("kind")
+        self._parts: list[_Part] = []
+        self._summary: list[_Part] = []
+
+    @property
+    def id(self) -> str:
+        """The item's id."""
+        return self._item.id
+
+    @property
+    def choice_index(self) -> int:
+        """Which of the answers it belongs to."""
+        return self._item.choice_index
+
+    @property
+    def call_id(self) -> str:
+        """The call it is; empty where it is something else."""
+        return self._item.function_call.call_id
+
+    @property
+    def parts(self) -> int:
+        """How many parts of content it has."""
+        return len(self._parts)
+
+    @property
+    def last_part_is_refusal(self) -> bool | None:
+        """What kind its newest part is; None where it has none."""
+        return self._parts[-1].refusal if self._parts else None
+
+    def add_text(self, delta: event_pb2.TextDelta) -> None:
+        """Take in more text."""
+        part = self._part("message", self._parts, delta.content_index, refusal=False)
+        part.pieces.append(delta.text)
+        if delta.logprobs:
+            part.logprobs.extend(delta.logprobs)
+
+    def add_refusal(self, delta: event_pb2.RefusalDelta) -> None:
+        """Take in more of a refusal."""
+        self._part("message", self._parts, delta.content_index, refusal=True).pieces.append(delta.text)
+
+    def add_reasoning(self, delta: event_pb2.ReasoningDelta) -> None:
+        """Take in more of a thought."""
+        parts = self._summary if delta.summary else self._parts
+        self._part("reasoning", parts, delta.part_index, refusal=False).pieces.append(delta.text)
+
+    def add_arguments(self, delta: event_pb2.ToolArgumentsDelta) -> None:
+        """Take in more of a call's arguments."""
+        self._part("function_call", self._parts, 0, refusal=False).pieces.append(delta.arguments)
+
+    def _part(self, kind: str, parts: list[_Part], index: int, *, refusal: bool) -> _Part:
+        if self.kind != kind:
+            raise IllegalEvent(f"item {self.id} is a {self.kind}, not a {kind}")
+        if index == len(parts):
+            parts.append(_Part(refusal=refusal))
+        elif not (index == len(parts) - 1 and parts[index].refusal is refusal):
+            raise IllegalEvent(f"item {self.id} is not at part {index}")
+        return parts[index]
+
+    def snapshot(self) -> item_pb2.Item:
+        """Return the item with what it has; the caller owns it."""
+        item = item_pb2.Item()
+        item.CopyFrom(self._item)
+        if self.kind == "message":
+            item.message.content.extend(part.content() for part in self._parts)
+        elif self.kind == "reasoning":
+            item.reasoning.summary.extend("".join(part.pieces) for part in self._summary)
+            item.reasoning.content.extend("".join(part.pieces) for part in self._parts)
+        elif self.kind == "function_call":
+            item.function_call.arguments += "".join(piece for part in self._parts for piece in part.pieces)
+        return item
+
+    def close(
+        self, status: item_pb2.ItemStatus.ValueType, reason: item_pb2.IncompleteReason.ValueType
+    ) -> item_pb2.Item:
+        """Return the item as it ends; the caller owns it."""
+        item = self.snapshot()
+        item.status = status
+        item.incomplete_reason = reason
+        return item

@@ -1,0 +1,157 @@
+"""The log of one run, as far as this process holds it."""
+
+import asyncio
+
+from breezeway.v1 import event_pb2, run_pb2
+
+from breezeway_server.events.fold import RunFold
+from breezeway_server.events.framing import frame
+from breezeway_server.events.legal import DELTA_KINDS, TERMINAL_KINDS
+from breezeway_server.events.log_store import Append, NewRun
+
+# What a reader who is far behind gets at once; well below the 4 MiB that gRPC clients take by default.
+BATCH_BYTES = 256 * 1024
+
+
+class Fenced(Exception):
+    """Another attempt owns the run, or the run is gone: this attempt must stop without another word."""
+
+
+class RunLog:
+    """One run's newest events, and who waits for more.
+
+    Events above `visible` are not durable yet, and no reader sees them. Those below `first` are only in the store.
+    """
+
+    def __init__(self, run_id: str, attempt: int, *, logged: bool, after: int = 0) -> None:
+        """Begin behind event `after`, which is in the store with all before it."""
+        self.run_id = run_id
+        self.attempt = attempt
+        self.logged = logged
+        self.first = after + 1
+        self.last = after
+        self.visible = after
+        self.over = False
+        self.error: Exception | None = None
+        self.backlog = 0
+        self._frames: list[bytes] = []
+        self._milestones: list[bool] = []
+        self._bytes = 0
+        self._pending: Append | None = None
+        self._state: run_pb2.RunState.ValueType = run_pb2.RUN_STATE_UNSPECIFIED
+        self._waiters: list[asyncio.Future[None]] = []
+
+    @property
+    def size(self) -> int:
+        """How many bytes of events this process holds."""
+        return self._bytes
+
+    def put(self, event: event_pb2.RunEvent, fold: RunFold, new: NewRun | None = None) -> bool:
+        """Add the next event, which `fold` has taken in. Raises what the log failed with.
+
+        Returns whether the log has just begun to hold something that is not durable: it is then due for `take`.
+        """
+        if self.error is not None:
+            raise self.error
+        encoded = frame(event)
+        kind = event.WhichOneof("kind")
+        self.last = event.sequence
+        self._frames.append(encoded)
+        self._milestones.append(kind not in DELTA_KINDS)
+        self._bytes += len(encoded)
+        if not self.logged:
+            self.over = kind in TERMINAL_KINDS
+            self._show(event.sequence)
+            return False
+        self.backlog += len(encoded)
+        pending = self._pending
+        due = pending is None
+        if pending is None:
+            pending = self._pending = Append(run_id=self.run_id, attempt=self.attempt, first=event.sequence, new=new)
+        pending.frames.append(encoded)
+        pending.last = event.sequence
+        if fold.state != self._state:
+            self._state = pending.state = fold.state
+        if kind == "item_completed":
+            pending.items.append(event.item_completed.item)
+        elif kind in TERMINAL_KINDS:
+            pending.result = fold.head()
+        return due
+
+    def take(self) -> Append:
+        """Hand over, to be made durable, what was put since the last time."""
+        pending = self._pending
+        assert pending is not None, "a log is taken from after it was due"
+        self._pending = None
+        return pending
+
+    def publish(self, append: Append, keep: int) -> None:
+        """Show what is durable now, and forget the oldest frames where there are more than `keep` bytes of them."""
+        self.over = append.result is not None
+        self.backlog -= sum(map(len, append.frames))
+        if self._bytes > keep:
+            self._forget(append.last, keep // 2)
+        self._show(append.last)
+
+    def fail(self, error: Exception) -> None:
+        """End every reader and the writer of this log with `error`."""
+        self.error = error
+        self._wake()
+
+    async def reach(self, sequence: int) -> None:
+        """Wait until the event is visible. Raises what the log failed with."""
+        while self.visible < sequence:
+            await self.changed()
+
+    async def changed(self) -> None:
+        """Wait until more is visible. Raises what the log failed with."""
+        if self.error is not None:
+            raise self.error
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        try:
+            await waiter
+        finally:
+            # A reader that was cancelled leaves at once: a run may be quiet for days.
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+        if self.error is not None:
+            raise self.error
+
+    def read(self, after: int, *, milestones: bool) -> tuple[int, bytes]:
+        """Return visible events above `after`, joined, and the cursor behind them.
+
+        `after` lies between `first` - 1 and `visible`. About 256 KiB at most, but always one event if there is any;
+        with `milestones`, deltas are left out and the bytes may be empty.
+        """
+        start, end = after + 1 - self.first, self.visible + 1 - self.first
+        if self._bytes > BATCH_BYTES:
+            size = 0
+            for index in range(start, end):
+                size += len(self._frames[index])
+                if size > BATCH_BYTES:
+                    end = index + 1
+                    break
+        frames = self._frames[start:end]
+        if milestones:
+            frames = [frame for frame, keep in zip(frames, self._milestones[start:end], strict=True) if keep]
+        return self.first + end - 1, b"".join(frames)
+
+    def _show(self, sequence: int) -> None:
+        self.visible = sequence
+        self._wake()
+
+    def _wake(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _forget(self, durable: int, keep: int) -> None:
+        drop = 0
+        while self.first + drop <= durable and self._bytes > keep:
+            self._bytes -= len(self._frames[drop])
+            drop += 1
+        del self._frames[:drop]
+        del self._milestones[:drop]
+        self.first += drop

@@ -1,0 +1,179 @@
+"""StoreService: what outlives a run."""
+
+import re
+import time
+from collections.abc import Sequence
+
+from breezeway.v1 import conversation_pb2, item_pb2, store_service_pb2, store_service_pb2_grpc
+
+from breezeway_server.engine import admission
+from breezeway_server.engine.supervisor import Supervisor
+from breezeway_server.errors import AlreadyExists, ConversationLocked, InvalidRequest, NotFound
+from breezeway_server.events.ids import Uuid7
+from breezeway_server.services import validation
+from breezeway_server.services.caller import TENANT
+from breezeway_server.services.context import Context
+from breezeway_server.store.base import ItemPage, Store
+
+_DEFAULT_PAGE = 20
+_MAX_ITEMS = 100
+
+
+class StoreService(store_service_pb2_grpc.StoreServiceServicer):
+    """Validates and translates; the store does the work."""
+
+    def __init__(self, supervisor: Supervisor, store: Store, new_id: Uuid7) -> None:
+        self._supervisor = supervisor
+        self._store = store
+        self._new_id = new_id
+
+    async def CreateConversation(
+        self, request: store_service_pb2.CreateConversationRequest, context: Context
+    ) -> store_service_pb2.CreateConversationResponse:
+        """See store_service.proto."""
+        if request.conversation_id.startswith("conv_"):
+            raise InvalidRequest("conversation_id", "Names that begin with conv_ are given by the server.")
+        if request.conversation_id:
+            validation.conversation_id(request.conversation_id, "conversation_id")
+        validation.metadata(request.metadata, "metadata")
+        conversation = conversation_pb2.Conversation(
+            id=request.conversation_id or f"conv_{self._new_id()}", metadata=request.metadata
+        )
+        conversation.create_time.FromNanoseconds(time.time_ns())
+        items = await self._take_in(request.items, "items")
+        if not await self._store.create_conversation(TENANT, conversation, items):
+            raise AlreadyExists("CONVERSATION_EXISTS", f"There is a conversation {conversation.id} already.")
+        return store_service_pb2.CreateConversationResponse(conversation=conversation)
+
+    async def GetConversation(
+        self, request: store_service_pb2.GetConversationRequest, context: Context
+    ) -> store_service_pb2.GetConversationResponse:
+        """See store_service.proto."""
+        conversation = await self._conversation(request.conversation_id)
+        return store_service_pb2.GetConversationResponse(conversation=conversation)
+
+    async def ListConversations(
+        self, request: store_service_pb2.ListConversationsRequest, context: Context
+    ) -> store_service_pb2.ListConversationsResponse:
+        """See store_service.proto."""
+        size = validation.page_size(request.page_size, _DEFAULT_PAGE)
+        # A page token is the time at which the page's last conversation was created, in nanoseconds since 1970.
+        if request.page_token and not re.fullmatch(r"[0-9]{1,19}", request.page_token, re.ASCII):
+            raise InvalidRequest("page_token", "page_token is none that ListConversations gave.")
+        before = int(request.page_token) if request.page_token else None
+        found = await self._store.list_conversations(TENANT, before, size + 1)
+        token = str(found[size - 1].create_time.ToNanoseconds()) if len(found) > size else ""
+        return store_service_pb2.ListConversationsResponse(conversations=found[:size], next_page_token=token)
+
+    async def UpdateConversation(
+        self, request: store_service_pb2.UpdateConversationRequest, context: Context
+    ) -> store_service_pb2.UpdateConversationResponse:
+        """See store_service.proto."""
+        validation.metadata(request.metadata, "metadata")
+        conversation = await self._conversation(request.conversation_id)
+        conversation.metadata.clear()
+        conversation.metadata.update(request.metadata)
+        await self._store.update_conversation(TENANT, conversation)
+        return store_service_pb2.UpdateConversationResponse(conversation=conversation)
+
+    async def DeleteConversation(
+        self, request: store_service_pb2.DeleteConversationRequest, context: Context
+    ) -> store_service_pb2.DeleteConversationResponse:
+        """See store_service.proto."""
+        if not await self._store.delete_conversation(TENANT, request.conversation_id):
+            raise _no_conversation(request.conversation_id)
+        return store_service_pb2.DeleteConversationResponse()
+
+    async def CreateConversationItems(
+        self, request: store_service_pb2.CreateConversationItemsRequest, context: Context
+    ) -> store_service_pb2.CreateConversationItemsResponse:
+        """See store_service.proto."""
+        if not request.items:
+            raise InvalidRequest("items", "items is empty; give at least one.")
+        # The run that is under way would not see them, and they would come in the middle of its turn.
+        busy = self._supervisor.busy(TENANT, request.conversation_id)
+        if busy is not None:
+            raise ConversationLocked(request.conversation_id, busy)
+        items = await self._take_in(request.items, "items")
+        if not await self._store.add_conversation_items(TENANT, request.conversation_id, items):
+            raise _no_conversation(request.conversation_id)
+        return store_service_pb2.CreateConversationItemsResponse(items=items)
+
+    async def ListConversationItems(
+        self, request: store_service_pb2.ListConversationItemsRequest, context: Context
+    ) -> store_service_pb2.ListConversationItemsResponse:
+        """See store_service.proto."""
+        await self._conversation(request.conversation_id)
+        page = _page(request)
+        found = await self._store.list_conversation_items(TENANT, request.conversation_id, page)
+        if found is None:
+            raise _no_item(page.after_item_id)
+        return store_service_pb2.ListConversationItemsResponse(items=found[0], has_more=found[1])
+
+    async def GetConversationItem(
+        self, request: store_service_pb2.GetConversationItemRequest, context: Context
+    ) -> store_service_pb2.GetConversationItemResponse:
+        """See store_service.proto."""
+        await self._conversation(request.conversation_id)
+        item = await self._store.get_conversation_item(TENANT, request.conversation_id, request.item_id)
+        if item is None:
+            raise _no_item(request.item_id)
+        return store_service_pb2.GetConversationItemResponse(item=item)
+
+    async def DeleteConversationItem(
+        self, request: store_service_pb2.DeleteConversationItemRequest, context: Context
+    ) -> store_service_pb2.DeleteConversationItemResponse:
+        """See store_service.proto."""
+        conversation = await self._conversation(request.conversation_id)
+        if not await self._store.remove_conversation_item(TENANT, request.conversation_id, request.item_id):
+            raise _no_item(request.item_id)
+        return store_service_pb2.DeleteConversationItemResponse(conversation=conversation)
+
+    async def ListRunItems(
+        self, request: store_service_pb2.ListRunItemsRequest, context: Context
+    ) -> store_service_pb2.ListRunItemsResponse:
+        """See store_service.proto."""
+        run_id = validation.run_id(request.run_id)
+        if await self._store.run_head(TENANT, run_id) is None:
+            raise NotFound("RUN_NOT_FOUND", f"There is no stored run {run_id}.")
+        page = _page(request)
+        output = request.kind == store_service_pb2.RUN_ITEM_KIND_OUTPUT
+        found = await self._store.list_run_items(TENANT, run_id, page, output=output)
+        if found is None:
+            raise _no_item(page.after_item_id)
+        return store_service_pb2.ListRunItemsResponse(items=found[0], has_more=found[1])
+
+    async def _conversation(self, conversation_id: str) -> conversation_pb2.Conversation:
+        found = await self._store.get_conversation(TENANT, conversation_id)
+        if found is None:
+            raise _no_conversation(conversation_id)
+        return found
+
+    async def _take_in(self, items: Sequence[item_pb2.Item], field: str) -> list[item_pb2.Item]:
+        if len(items) > _MAX_ITEMS:
+            raise InvalidRequest(field, f"{field} has {len(items)} items; it may have {_MAX_ITEMS}.")
+        validation.each(items, field)
+        resolved = await admission.resolve_references(self._store, TENANT, items)
+        taken = admission.take_in(resolved, f"run_{self._new_id()}")
+        for item in taken:
+            # They belong to no run; the id only sorts them.
+            item.ClearField("run_id")
+        return taken
+
+
+def _page(
+    request: store_service_pb2.ListConversationItemsRequest | store_service_pb2.ListRunItemsRequest,
+) -> ItemPage:
+    return ItemPage(
+        after_item_id=request.after_item_id,
+        ascending=request.ascending,
+        limit=validation.page_size(request.page_size, _DEFAULT_PAGE),
+    )
+
+
+def _no_conversation(conversation_id: str) -> NotFound:
+    return NotFound("CONVERSATION_NOT_FOUND", f"There is no conversation {conversation_id[:128]!r}.")
+
+
+def _no_item(item_id: str) -> NotFound:
+    return NotFound("ITEM_NOT_FOUND", f"There is no item {item_id[:128]!r} here.")

@@ -1,0 +1,84 @@
+"""The one place where errors of the domain become gRPC statuses."""
+
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any, NoReturn
+
+import grpc
+import structlog
+from google.protobuf import any_pb2
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+
+from breezeway_server.errors import BreezewayError, InvalidRequest, TooManyRuns, Unavailable
+from breezeway_server.services.context import Context, Handler
+
+_logger = structlog.get_logger()
+
+_DOMAIN = "breezeway"
+_DETAILS_KEY = "grpc-status-details-bin"
+
+
+class ErrorInterceptor(grpc.aio.ServerInterceptor):
+    """Ends calls that raise a `BreezewayError` with its status, and whatever else they raise with INTERNAL."""
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler:
+        """See grpc.aio.ServerInterceptor."""
+        handler = await continuation(handler_call_details)
+        if handler is None or handler.request_streaming:
+            # An unknown method, or reflection, which sees to its own errors.
+            return handler  # type: ignore[return-value] # None is how grpc is told that there is no such method
+        if handler.response_streaming:
+            return grpc.unary_stream_rpc_method_handler(
+                _guarded(handler.unary_stream), handler.request_deserializer, handler.response_serializer
+            )
+        return grpc.unary_unary_rpc_method_handler(
+            _guarded(handler.unary_unary), handler.request_deserializer, handler.response_serializer
+        )
+
+
+def _guarded(behavior: Any) -> Any:
+    async def guarded(request: Message, context: Context) -> Any:
+        try:
+            return await behavior(request, context)
+        except BreezewayError as error:
+            await _abort(context, status_of(error))
+        except Exception as error:
+            # A fault of ours: the traceback stays inside, an id that leads to it goes out.
+            if isinstance(error, grpc.aio.AbortError):
+                raise
+            request_id = uuid.uuid4().hex
+            _logger.exception("internal_error", request_id=request_id)
+            message = f"Something went wrong inside; the server's log has the details under {request_id}."
+            await _abort(context, status_pb2.Status(code=grpc.StatusCode.INTERNAL.value[0], message=message))
+
+    return guarded
+
+
+def status_of(error: BreezewayError) -> status_pb2.Status:
+    """Return the error as a google.rpc.Status with ErrorInfo, and BadRequest or RetryInfo where they fit."""
+    details: list[Message] = [error_details_pb2.ErrorInfo(reason=error.reason, domain=_DOMAIN)]
+    if isinstance(error, InvalidRequest):
+        fault = error_details_pb2.BadRequest.FieldViolation(
+            field=error.field, description=error.message, reason=error.reason
+        )
+        details.append(error_details_pb2.BadRequest(field_violations=[fault]))
+    if isinstance(error, TooManyRuns | Unavailable):
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromMilliseconds(round(error.retry_after * 1000))
+        details.append(retry)
+    status = status_pb2.Status(code=error.code.value[0], message=error.message)
+    for detail in details:
+        packed = any_pb2.Any()
+        packed.Pack(detail)
+        status.details.append(packed)
+    return status
+
+
+async def _abort(context: Context, status: status_pb2.Status) -> NoReturn:
+    code = next(code for code in grpc.StatusCode if code.value[0] == status.code)
+    await context.abort(code, status.message, ((_DETAILS_KEY, status.SerializeToString()),))

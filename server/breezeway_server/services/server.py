@@ -1,0 +1,89 @@
+"""The gRPC server: all services, health, reflection and channelz on one port."""
+
+from collections.abc import Sequence
+
+import grpc
+from breezeway.v1 import (
+    agent_registry_service_pb2,
+    agent_registry_service_pb2_grpc,
+    run_service_pb2,
+    run_service_pb2_grpc,
+    store_service_pb2,
+    store_service_pb2_grpc,
+    stream_service_pb2,
+)
+from grpc_channelz.v1 import channelz, channelz_pb2
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from breezeway_server.agents.registry import AgentRegistry
+from breezeway_server.engine.supervisor import Supervisor
+from breezeway_server.events.ids import Uuid7
+from breezeway_server.services.agents import AgentRegistryService
+from breezeway_server.services.conversations import StoreService
+from breezeway_server.services.interceptor import ErrorInterceptor
+from breezeway_server.services.runs import RunService
+from breezeway_server.services.streams import StreamService
+from breezeway_server.store.base import Store
+
+_SERVICES = tuple(
+    service.full_name
+    for module in (
+        agent_registry_service_pb2.DESCRIPTOR,
+        run_service_pb2.DESCRIPTOR,
+        store_service_pb2.DESCRIPTOR,
+        stream_service_pb2.DESCRIPTOR,
+    )
+    for service in module.services_by_name.values()
+)
+
+
+class GrpcServer:
+    """A server of all services; `start` binds it, `stop` ends it. Health says SERVING in between, until `drain`."""
+
+    def __init__(
+        self, supervisor: Supervisor, agents: AgentRegistry, store: Store, new_id: Uuid7, *, max_message_bytes: int
+    ) -> None:
+        self._server = grpc.aio.server(
+            interceptors=(ErrorInterceptor(),),
+            options=(
+                ("grpc.max_receive_message_length", max_message_bytes),
+                ("grpc.max_send_message_length", -1),
+                # Two servers on one port would share its connections at random; a taken port must be an error.
+                ("grpc.so_reuseport", 0),
+                # Meshes and mobile clients ping often; without this they are told GOAWAY.
+                ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+                ("grpc.keepalive_permit_without_calls", 1),
+            ),
+        )
+        self._health = health.aio.HealthServicer()
+        run_service_pb2_grpc.add_RunServiceServicer_to_server(RunService(supervisor, store), self._server)
+        store_service_pb2_grpc.add_StoreServiceServicer_to_server(StoreService(supervisor, store, new_id), self._server)
+        agent_registry_service_pb2_grpc.add_AgentRegistryServiceServicer_to_server(
+            AgentRegistryService(agents), self._server
+        )
+        self._server.add_generic_rpc_handlers((StreamService(supervisor).handler(),))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        channelz.add_channelz_servicer(self._server)
+        channelz_name = channelz_pb2.DESCRIPTOR.services_by_name["Channelz"].full_name
+        names = (*_SERVICES, health.SERVICE_NAME, channelz_name, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, self._server)
+
+    async def start(self, addresses: Sequence[str]) -> list[int]:
+        """Serve on `host:port` and `unix:path` addresses; return their ports. OSError where one is taken."""
+        try:
+            ports = [self._server.add_insecure_port(address) for address in addresses]
+        except RuntimeError as error:
+            raise OSError(f"cannot listen on {' and '.join(addresses)}: in use, or not ours to use") from error
+        await self._server.start()
+        for name in ("", *_SERVICES):
+            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        return ports
+
+    async def drain(self) -> None:
+        """Tell whoever asks that new calls should go elsewhere."""
+        await self._health.enter_graceful_shutdown()
+
+    async def stop(self, grace: float) -> None:
+        """Take no new calls, give those under way `grace` seconds, and cancel the rest."""
+        await self._server.stop(grace)

@@ -1,0 +1,1 @@
+"""Stores: where logged runs outlive the process."""

@@ -1,0 +1,149 @@
+"""What the engine and the services ask of a store, whichever it is."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from breezeway.v1 import conversation_pb2, item_pb2, run_pb2
+from msgspec import Struct
+
+from breezeway_server.events.log_store import LogStore
+
+
+class RunFilter(Struct, frozen=True, kw_only=True):
+    """Which runs to list; what is empty does not narrow the list. Ids are canonical."""
+
+    after_run_id: str = ""
+    ascending: bool = False
+    limit: int = 20
+    agent: str = ""
+    dialect: str = ""
+    conversation_id: str = ""
+    states: Sequence[run_pb2.RunState.ValueType] = ()
+    metadata: Mapping[str, str] = {}
+
+
+class ItemPage(Struct, frozen=True, kw_only=True):
+    """Which part of a list of items to read."""
+
+    after_item_id: str = ""
+    ascending: bool = False
+    limit: int = 20
+
+
+class EarlierRequest(Struct, frozen=True):
+    """The run that a request id named before, and the hash of the body it came with."""
+
+    run_id: str
+    request_hash: bytes
+
+
+class RunHead(Struct, frozen=True):
+    """Where a run stands, without what went in and came out."""
+
+    state: run_pb2.RunState.ValueType
+    last_sequence: int
+
+
+class UnfinishedRun(Struct, frozen=True):
+    """A run whose log has no terminal event; its server is gone."""
+
+    run_id: str
+    tenant: str
+    attempt: int
+
+
+class Store(LogStore, Protocol):
+    """Where logged runs and conversations outlive the process.
+
+    Everything is read and changed within one tenant; what belongs to another one is not there. Every call raises
+    `Unavailable` where the store cannot be reached now.
+    """
+
+    async def close(self) -> None:
+        """Let go of files and threads; nothing may be under way."""
+
+    async def get_run(self, tenant: str, run_id: str) -> run_pb2.Run | None:
+        """Return the run as its log has it, with input and output."""
+
+    async def run_head(self, tenant: str, run_id: str) -> RunHead | None:
+        """Return where the run stands."""
+
+    async def list_runs(self, tenant: str, query: RunFilter) -> list[run_pb2.Run]:
+        """Return runs by id, which is by time."""
+
+    async def update_run_metadata(self, tenant: str, run_id: str, metadata: Mapping[str, str]) -> bool:
+        """Replace the run's metadata; return whether there is such a run."""
+
+    async def delete_run(self, tenant: str, run_id: str) -> bool:
+        """Delete the run with its events, items and request id; return whether there was one."""
+
+    async def find_request(self, tenant: str, request_id: str) -> EarlierRequest | None:
+        """Return the run that the request id named before, if that is still known."""
+
+    async def unfinished(self) -> list[UnfinishedRun]:
+        """Return the runs of all tenants that have not ended, oldest first."""
+
+    async def claim(self, run_id: str, attempt: int) -> bool:
+        """Make `attempt` + 1 the run's attempt, so that `attempt` cannot write any more.
+
+        Returns False where another attempt has taken the run already.
+        """
+
+    async def history(self, tenant: str, spec: run_pb2.RunSpec, before_run_id: str) -> list[item_pb2.Item]:
+        """Return the items that the run `before_run_id` of this spec goes on from, oldest first.
+
+        They are read where they lie: nothing is copied from turn to turn.
+        """
+
+    async def list_run_items(
+        self, tenant: str, run_id: str, page: ItemPage, *, output: bool
+    ) -> tuple[list[item_pb2.Item], bool] | None:
+        """Return a page of the run's output, or of its input with the history before it; and whether there is more.
+
+        None where `page.after_item_id` is not among them, or there is no such run.
+        """
+
+    async def find_items(self, tenant: str, item_ids: Sequence[str]) -> dict[str, item_pb2.Item]:
+        """Return those of the items that are there, by id."""
+
+    async def expire(self, *, ended_before_ns: int, requested_before_ns: int, limit: int) -> int:
+        """Forget events of runs that ended, and request ids that were used, before these times (ns since 1970).
+
+        At most `limit` runs and request ids at a time, so that writers do not wait long. Returns how many it was.
+        """
+
+    async def create_conversation(
+        self, tenant: str, conversation: conversation_pb2.Conversation, items: Sequence[item_pb2.Item]
+    ) -> bool:
+        """Create the conversation with its first items; return False, changing nothing, where its id is taken."""
+
+    async def get_conversation(self, tenant: str, conversation_id: str) -> conversation_pb2.Conversation | None:
+        """Return the conversation."""
+
+    async def list_conversations(
+        self, tenant: str, before_ns: int | None, limit: int
+    ) -> list[conversation_pb2.Conversation]:
+        """Return conversations created before a time (ns since 1970), newest first."""
+
+    async def update_conversation(self, tenant: str, conversation: conversation_pb2.Conversation) -> bool:
+        """Replace the conversation of that id; return whether there is one."""
+
+    async def delete_conversation(self, tenant: str, conversation_id: str) -> bool:
+        """Delete the conversation and the items that belong to it alone; return whether there was one."""
+
+    async def add_conversation_items(self, tenant: str, conversation_id: str, items: Sequence[item_pb2.Item]) -> bool:
+        """Add items at the end; return whether there is such a conversation."""
+
+    async def list_conversation_items(
+        self, tenant: str, conversation_id: str, page: ItemPage
+    ) -> tuple[list[item_pb2.Item], bool] | None:
+        """Return a page of the conversation's items, and whether there is more.
+
+        None where `page.after_item_id` is not among them.
+        """
+
+    async def get_conversation_item(self, tenant: str, conversation_id: str, item_id: str) -> item_pb2.Item | None:
+        """Return one item of the conversation."""
+
+    async def remove_conversation_item(self, tenant: str, conversation_id: str, item_id: str) -> bool:
+        """Take an item out of the conversation; return whether it was in it."""

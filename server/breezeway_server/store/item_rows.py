@@ -1,0 +1,187 @@
+"""The rows of items: history, lists, and what conversations hold."""
+
+from collections.abc import Iterable, Sequence
+
+from breezeway.v1 import conversation_pb2, item_pb2, run_pb2
+from sqlalchemy import ColumnElement, Connection, and_, delete, insert, or_, select, update
+
+from breezeway_server.events.ids import item_key, run_key
+from breezeway_server.store.base import ItemPage
+from breezeway_server.store.log_rows import item_row
+from breezeway_server.store.schema import conversations, items, runs
+
+Condition = ColumnElement[bool]
+
+
+def history(connection: Connection, tenant: str, spec: run_pb2.RunSpec, before_run_id: str) -> list[item_pb2.Item]:
+    """Return the items that a run of this spec goes on from, oldest first."""
+    earlier = _earlier(connection, tenant, spec, before_run_id)
+    return [] if earlier is None else _read(connection, earlier)
+
+
+def _earlier(connection: Connection, tenant: str, spec: run_pb2.RunSpec, run_id: str) -> Condition | None:
+    """Return which items a run of this id and spec goes on from; None where it begins anew."""
+    if spec.explicit_history:
+        return None
+    if spec.previous_run_id:
+        return _chain(connection, tenant, spec.previous_run_id)
+    if spec.conversation_id:
+        return _conversation_before(tenant, spec.conversation_id, run_id)
+    return None
+
+
+def _chain(connection: Connection, tenant: str, run_id: str) -> Condition:
+    """Return which items a run and those it went on from hold."""
+    columns = (runs.c.id, runs.c.previous_run_id, runs.c.conversation_id, runs.c.explicit_history)
+    chain = select(*columns).where(runs.c.tenant == tenant, runs.c.id == run_id).cte("chain", recursive=True)
+    link = and_(runs.c.tenant == tenant, runs.c.id == chain.c.previous_run_id, chain.c.explicit_history.is_(False))
+    chain = chain.union_all(select(*columns).where(link))
+    where: list[Condition] = [items.c.run_id.in_(select(chain.c.id))]
+    reads_conversation = and_(chain.c.conversation_id.is_not(None), chain.c.explicit_history.is_(False))
+    for row in connection.execute(select(chain).where(reads_conversation)):
+        where.append(_conversation_before(tenant, row.conversation_id, row.id))  # noqa: PERF401 - reads better so
+    return or_(*where)
+
+
+def _conversation_before(tenant: str, conversation_id: str, run_id: str) -> Condition:
+    return and_(_in_conversation(tenant, conversation_id), items.c.sort_key < run_key(run_id))
+
+
+def _in_conversation(tenant: str, conversation_id: str) -> Condition:
+    return and_(items.c.tenant == tenant, items.c.conversation_id == conversation_id, items.c.removed.is_(False))
+
+
+def _read(connection: Connection, where: Condition) -> list[item_pb2.Item]:
+    query = select(items.c.item).where(where).order_by(items.c.sort_key)
+    return [item_pb2.Item.FromString(item) for item in connection.scalars(query)]
+
+
+def _page(connection: Connection, where: Condition, page: ItemPage) -> tuple[list[item_pb2.Item], bool] | None:
+    query = select(items.c.item).where(where)
+    if page.after_item_id:
+        key = item_key(page.after_item_id)
+        there = select(items.c.id).where(where, items.c.sort_key == key, items.c.id == page.after_item_id)
+        if connection.execute(there).first() is None:
+            return None
+        query = query.where(items.c.sort_key > key if page.ascending else items.c.sort_key < key)
+    query = query.order_by(items.c.sort_key if page.ascending else items.c.sort_key.desc()).limit(page.limit + 1)
+    found = [item_pb2.Item.FromString(item) for item in connection.scalars(query)]
+    return found[: page.limit], len(found) > page.limit
+
+
+def list_of_run(
+    connection: Connection, tenant: str, run_id: str, page: ItemPage, *, output: bool
+) -> tuple[list[item_pb2.Item], bool] | None:
+    """Return a page of a run's output, or of its input with the history before it."""
+    row = connection.execute(select(runs.c.spec).where(runs.c.tenant == tenant, runs.c.id == run_id)).first()
+    if row is None:
+        return None
+    own = and_(items.c.run_id == run_id, items.c.is_output.is_(output))
+    if output:
+        return _page(connection, own, page)
+    earlier = _earlier(connection, tenant, run_pb2.RunSpec.FromString(row.spec), run_id)
+    return _page(connection, own if earlier is None else or_(own, earlier), page)
+
+
+def find(connection: Connection, tenant: str, item_ids: Sequence[str]) -> dict[str, item_pb2.Item]:
+    """Return those of the items that are there."""
+    keys = [item_key(item_id) for item_id in item_ids]
+    query = select(items.c.item).where(items.c.tenant == tenant, items.c.sort_key.in_(keys))
+    found = (item_pb2.Item.FromString(item) for item in connection.scalars(query))
+    return {item.id: item for item in found if item.id in item_ids}
+
+
+def create_conversation(
+    connection: Connection,
+    tenant: str,
+    conversation: conversation_pb2.Conversation,
+    first: Sequence[item_pb2.Item],
+) -> bool:
+    """Create the conversation with its first items."""
+    if get_conversation(connection, tenant, conversation.id) is not None:
+        return False
+    connection.execute(
+        insert(conversations).values(
+            tenant=tenant,
+            id=conversation.id,
+            create_time_ns=conversation.create_time.ToNanoseconds(),
+            conversation=conversation.SerializeToString(),
+        )
+    )
+    _add(connection, tenant, conversation.id, first)
+    return True
+
+
+def _add(connection: Connection, tenant: str, conversation_id: str, added: Iterable[item_pb2.Item]) -> None:
+    rows = [item_row(item, tenant, conversation_id, output=False) for item in added]
+    if rows:
+        connection.execute(insert(items), rows)
+
+
+def get_conversation(connection: Connection, tenant: str, conversation_id: str) -> conversation_pb2.Conversation | None:
+    """Return the conversation."""
+    found = (conversations.c.tenant == tenant, conversations.c.id == conversation_id)
+    row = connection.execute(select(conversations.c.conversation).where(*found)).first()
+    return None if row is None else conversation_pb2.Conversation.FromString(row.conversation)
+
+
+def list_conversations(
+    connection: Connection, tenant: str, before_ns: int | None, limit: int
+) -> list[conversation_pb2.Conversation]:
+    """Return conversations, newest first."""
+    query = select(conversations.c.conversation).where(conversations.c.tenant == tenant)
+    if before_ns is not None:
+        query = query.where(conversations.c.create_time_ns < before_ns)
+    query = query.order_by(conversations.c.create_time_ns.desc()).limit(limit)
+    return [conversation_pb2.Conversation.FromString(row) for row in connection.scalars(query)]
+
+
+def update_conversation(connection: Connection, tenant: str, conversation: conversation_pb2.Conversation) -> bool:
+    """Replace the conversation of that id."""
+    found = (conversations.c.tenant == tenant, conversations.c.id == conversation.id)
+    changed = update(conversations).where(*found).values(conversation=conversation.SerializeToString())
+    return connection.execute(changed).rowcount > 0
+
+
+def delete_conversation(connection: Connection, tenant: str, conversation_id: str) -> bool:
+    """Delete the conversation and the items that belong to it alone."""
+    found = (conversations.c.tenant == tenant, conversations.c.id == conversation_id)
+    if connection.execute(delete(conversations).where(*found)).rowcount == 0:
+        return False
+    held = and_(items.c.tenant == tenant, items.c.conversation_id == conversation_id)
+    connection.execute(delete(items).where(held, items.c.run_id.is_(None)))
+    connection.execute(update(items).where(held).values(removed=True))
+    return True
+
+
+def add_conversation_items(
+    connection: Connection, tenant: str, conversation_id: str, added: Sequence[item_pb2.Item]
+) -> bool:
+    """Add items at the end."""
+    if get_conversation(connection, tenant, conversation_id) is None:
+        return False
+    _add(connection, tenant, conversation_id, added)
+    return True
+
+
+def list_of_conversation(
+    connection: Connection, tenant: str, conversation_id: str, page: ItemPage
+) -> tuple[list[item_pb2.Item], bool] | None:
+    """Return a page of the conversation's items."""
+    return _page(connection, _in_conversation(tenant, conversation_id), page)
+
+
+def get_conversation_item(
+    connection: Connection, tenant: str, conversation_id: str, item_id: str
+) -> item_pb2.Item | None:
+    """Return one item of the conversation."""
+    this = and_(items.c.sort_key == item_key(item_id), items.c.id == item_id)
+    found = _read(connection, and_(_in_conversation(tenant, conversation_id), this))
+    return found[0] if found else None
+
+
+def remove_conversation_item(connection: Connection, tenant: str, conversation_id: str, item_id: str) -> bool:
+    """Take an item out of the conversation."""
+    this = and_(items.c.sort_key == item_key(item_id), items.c.id == item_id)
+    removed = update(items).where(_in_conversation(tenant, conversation_id), this).values(removed=True)
+    return connection.execute(removed).rowcount > 0

@@ -1,0 +1,1 @@
+"""One module for each step from an older database to the tables of `store.schema`."""

@@ -1,0 +1,109 @@
+"""The tables. `migrations` brings a database to them; a test proves that the two agree."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    false,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+# A run. `spec` is a RunSpec; `result` is the Run without spec, input and output, from its terminal event on.
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("agent", Text, nullable=False),
+    Column("dialect", Text, nullable=False),
+    Column("state", Integer, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("conversation_id", Text),
+    Column("previous_run_id", Text),
+    Column("explicit_history", Boolean, nullable=False),
+    Column("create_time_ns", BigInteger, nullable=False),
+    Column("end_time_ns", BigInteger),
+    Column("spec", LargeBinary, nullable=False),
+    Column("result", LargeBinary),
+    Index("ix_runs_tenant_id", "tenant", "id"),
+    Index("ix_runs_conversation", "tenant", "conversation_id", "id"),
+    # Few runs are under way at a time: recovery finds them without reading the others.
+    Index("ix_runs_unfinished", "id", sqlite_where=Column("end_time_ns").is_(None)),
+    Index("ix_runs_end_time_ns", "end_time_ns"),
+)
+
+# What a run's metadata holds, so that lists can be filtered by it.
+run_metadata = Table(
+    "run_metadata",
+    metadata,
+    Column("run_id", Text, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+# The log: `frames` are the framed events `first` to `last`, joined as they became durable.
+events = Table(
+    "events",
+    metadata,
+    Column("run_id", Text, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("first", BigInteger, primary_key=True),
+    Column("last", BigInteger, nullable=False),
+    Column("frames", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# Items of runs and of conversations, each stored once. `sort_key` is the id without its prefix: it sorts by time.
+items = Table(
+    "items",
+    metadata,
+    Column("sort_key", Text, primary_key=True),
+    Column("id", Text, nullable=False),
+    Column("tenant", Text, nullable=False),
+    Column("run_id", Text, ForeignKey("runs.id", ondelete="CASCADE")),
+    Column("is_output", Boolean, nullable=False),
+    Column("conversation_id", Text),
+    # Taken out of its conversation; its run keeps it.
+    Column("removed", Boolean, nullable=False, server_default=false()),
+    Column("item", LargeBinary, nullable=False),
+    Index("ix_items_run", "run_id", "sort_key"),
+    Index("ix_items_conversation", "tenant", "conversation_id", "sort_key"),
+)
+
+# The request ids that callers chose: the same id with the same body is the same run.
+requests = Table(
+    "requests",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("request_id", Text, primary_key=True),
+    Column("run_id", Text, ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
+    Column("request_hash", LargeBinary, nullable=False),
+    Column("create_time_ns", BigInteger, nullable=False),
+    Index("ix_requests_create_time_ns", "create_time_ns"),
+    Index("ix_requests_run_id", "run_id"),
+)
+
+# Conversations; `conversation` is the Conversation message.
+conversations = Table(
+    "conversations",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("create_time_ns", BigInteger, nullable=False),
+    Column("conversation", LargeBinary, nullable=False),
+    Index("ix_conversations_create_time_ns", "tenant", "create_time_ns"),
+)

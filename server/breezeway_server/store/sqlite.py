@@ -1,0 +1,207 @@
+"""The store inside the process: one SQLite file in WAL mode.
+
+SQLite has one writer at a time, so one thread does all writing and a few do the reading; a unit of work, however many
+statements it has, is one hop to its thread (docs/adr/0003). The data directory belongs to one process, which a lock
+makes sure of: what it writes is then fenced by the file.
+"""
+
+import asyncio
+import fcntl
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import IO, Any, Concatenate, Literal, ParamSpec, TypeVar
+
+from alembic import command
+from alembic.config import Config
+from breezeway.v1 import conversation_pb2, item_pb2, run_pb2
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import QueuePool
+
+from breezeway_server.errors import Unavailable
+from breezeway_server.events.log_store import Append, StoredFrames
+from breezeway_server.store import item_rows, log_rows, run_rows
+from breezeway_server.store.base import EarlierRequest, ItemPage, RunFilter, RunHead, UnfinishedRun
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Work = Callable[Concatenate[Connection, P], T]
+
+_READERS = 4
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+class StoreLocked(Exception):
+    """Another process has the data directory."""
+
+
+class SqliteStore:
+    """A `Store` in one file. Made by `open_sqlite`."""
+
+    def __init__(self, engine: Engine, lock: IO[str]) -> None:
+        self._engine = engine
+        self._lock = lock
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="store-reader")
+
+    async def _run(self, threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(threads, work)
+        except DBAPIError as error:
+            raise Unavailable("STORE_UNAVAILABLE", "The store cannot be used now; try again.", 1.0) from error
+
+    async def _read(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        def unit() -> T:
+            with self._engine.connect() as connection:
+                return work(connection, *args, **kwargs)
+
+        return await self._run(self._readers, unit)
+
+    async def _write(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        def unit() -> T:
+            with self._engine.begin() as connection:
+                return work(connection, *args, **kwargs)
+
+        return await self._run(self._writer, unit)
+
+    async def close(self) -> None:
+        """Let go of the file and the threads."""
+        self._writer.shutdown()
+        self._readers.shutdown()
+        self._engine.dispose()
+        self._lock.close()
+
+    async def append(self, appends: Sequence[Append]) -> frozenset[str]:
+        """See `Store`."""
+        return await self._write(log_rows.append, appends)
+
+    async def read_events(self, run_id: str, after: int, limit: int) -> list[StoredFrames]:
+        """See `Store`."""
+        return await self._read(log_rows.read, run_id, after, limit)
+
+    async def get_run(self, tenant: str, run_id: str) -> run_pb2.Run | None:
+        """See `Store`."""
+        return await self._read(run_rows.get, tenant, run_id)
+
+    async def run_head(self, tenant: str, run_id: str) -> RunHead | None:
+        """See `Store`."""
+        return await self._read(run_rows.head, tenant, run_id)
+
+    async def list_runs(self, tenant: str, query: RunFilter) -> list[run_pb2.Run]:
+        """See `Store`."""
+        return await self._read(run_rows.list_, tenant, query)
+
+    async def update_run_metadata(self, tenant: str, run_id: str, metadata: Mapping[str, str]) -> bool:
+        """See `Store`."""
+        return await self._write(run_rows.update_metadata, tenant, run_id, metadata)
+
+    async def delete_run(self, tenant: str, run_id: str) -> bool:
+        """See `Store`."""
+        return await self._write(run_rows.delete_, tenant, run_id)
+
+    async def find_request(self, tenant: str, request_id: str) -> EarlierRequest | None:
+        """See `Store`."""
+        return await self._read(run_rows.find_request, tenant, request_id)
+
+    async def unfinished(self) -> list[UnfinishedRun]:
+        """See `Store`."""
+        return await self._read(run_rows.unfinished)
+
+    async def claim(self, run_id: str, attempt: int) -> bool:
+        """See `Store`."""
+        return await self._write(run_rows.claim, run_id, attempt)
+
+    async def history(self, tenant: str, spec: run_pb2.RunSpec, before_run_id: str) -> list[item_pb2.Item]:
+        """See `Store`."""
+        return await self._read(item_rows.history, tenant, spec, before_run_id)
+
+    async def list_run_items(
+        self, tenant: str, run_id: str, page: ItemPage, *, output: bool
+    ) -> tuple[list[item_pb2.Item], bool] | None:
+        """See `Store`."""
+        return await self._read(item_rows.list_of_run, tenant, run_id, page, output=output)
+
+    async def find_items(self, tenant: str, item_ids: Sequence[str]) -> dict[str, item_pb2.Item]:
+        """See `Store`."""
+        return await self._read(item_rows.find, tenant, item_ids)
+
+    async def expire(self, *, ended_before_ns: int, requested_before_ns: int, limit: int) -> int:
+        """See `Store`."""
+        return await self._write(run_rows.expire, ended_before_ns, requested_before_ns, limit)
+
+    async def create_conversation(
+        self, tenant: str, conversation: conversation_pb2.Conversation, items: Sequence[item_pb2.Item]
+    ) -> bool:
+        """See `Store`."""
+        return await self._write(item_rows.create_conversation, tenant, conversation, items)
+
+    async def get_conversation(self, tenant: str, conversation_id: str) -> conversation_pb2.Conversation | None:
+        """See `Store`."""
+        return await self._read(item_rows.get_conversation, tenant, conversation_id)
+
+    async def list_conversations(
+        self, tenant: str, before_ns: int | None, limit: int
+    ) -> list[conversation_pb2.Conversation]:
+        """See `Store`."""
+        return await self._read(item_rows.list_conversations, tenant, before_ns, limit)
+
+    async def update_conversation(self, tenant: str, conversation: conversation_pb2.Conversation) -> bool:
+        """See `Store`."""
+        return await self._write(item_rows.update_conversation, tenant, conversation)
+
+    async def delete_conversation(self, tenant: str, conversation_id: str) -> bool:
+        """See `Store`."""
+        return await self._write(item_rows.delete_conversation, tenant, conversation_id)
+
+    async def add_conversation_items(self, tenant: str, conversation_id: str, items: Sequence[item_pb2.Item]) -> bool:
+        """See `Store`."""
+        return await self._write(item_rows.add_conversation_items, tenant, conversation_id, items)
+
+    async def list_conversation_items(
+        self, tenant: str, conversation_id: str, page: ItemPage
+    ) -> tuple[list[item_pb2.Item], bool] | None:
+        """See `Store`."""
+        return await self._read(item_rows.list_of_conversation, tenant, conversation_id, page)
+
+    async def get_conversation_item(self, tenant: str, conversation_id: str, item_id: str) -> item_pb2.Item | None:
+        """See `Store`."""
+        return await self._read(item_rows.get_conversation_item, tenant, conversation_id, item_id)
+
+    async def remove_conversation_item(self, tenant: str, conversation_id: str, item_id: str) -> bool:
+        """See `Store`."""
+        return await self._write(item_rows.remove_conversation_item, tenant, conversation_id, item_id)
+
+
+def open_sqlite(directory: Path, synchronous: Literal["NORMAL", "FULL"]) -> SqliteStore:
+    """Open, and create or migrate, the store in a directory.
+
+    With `NORMAL` a commit survives a crash of the process, with `FULL` a power cut too. Raises `StoreLocked` where
+    another process has the directory, and OSError where it cannot be used.
+    """
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = (directory / "lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        lock.close()
+        raise StoreLocked(f"{directory} is in use by another Breezeway server") from error
+    engine = create_engine(
+        f"sqlite:///{directory / 'breezeway.sqlite3'}",
+        poolclass=QueuePool,
+        pool_size=_READERS + 1,
+        max_overflow=0,
+        pool_reset_on_return=None,
+    )
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, _record: object) -> None:
+        for pragma in ("journal_mode=WAL", f"synchronous={synchronous}", "foreign_keys=ON", "busy_timeout=5000"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+    return SqliteStore(engine, lock)
