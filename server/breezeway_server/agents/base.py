@@ -4,8 +4,16 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
 from breezeway.v1 import agent_pb2, item_pb2, run_pb2
+from msgspec import Struct
 
 from breezeway_server.agents.steps import Step
+
+
+class Approval(Struct, frozen=True):
+    """What was decided about a call; `reason` is in the decider's words."""
+
+    granted: bool
+    reason: str = ""
 
 
 class RunContext(Protocol):
@@ -37,6 +45,12 @@ class RunContext(Protocol):
 
         The engine has taken in a step when the `yield` that gave it returns, so an agent that reads this needs no
         books of its own, and can go on from the log after a crash.
+        """
+
+    async def approval(self, call_id: str) -> Approval:
+        """Wait until somebody decides whether a completed server call may be carried out, for days if need be.
+
+        Asks once: a later attempt waits for the same decision, or gets it at once where it was made.
         """
 
 

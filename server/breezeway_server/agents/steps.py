@@ -4,7 +4,7 @@ An agent says neither ids nor sequences, and never repeats a text it has streame
 that what was streamed and what is stored cannot differ. Items open and close by themselves:
 
 * a `TextDelta` or `RefusalDelta` opens a message where its choice has none open, a `ReasoningDelta` a thought;
-* a delta of another kind, or a `ToolCallStarted`, closes the message or thought that its choice has open;
+* a delta of another kind, a `ToolCallStarted` or a `ToolCallOutput` closes the message or thought that is open;
 * a call stays open until its `ToolCallCompleted`; several may be open at once, with their deltas interleaved;
 * the end of the agent closes what is left.
 """

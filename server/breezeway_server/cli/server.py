@@ -55,15 +55,18 @@ async def running(settings: ServerSettings, agents: AgentRegistry) -> AsyncGener
         new_id = Uuid7()
         supervisor = Supervisor(store, log, agents, settings.limits(), new_id=new_id)
         server = GrpcServer(supervisor, agents, store, new_id, max_message_bytes=settings.max_message_bytes)
+        addresses = [settings.grpc_listen]
+        if settings.grpc_socket is not None:
+            addresses.append(f"unix:{settings.grpc_socket}")
+        # Listening comes first: a server that cannot be reached must not take up runs.
+        ports = server.bind(addresses)
         async with asyncio.TaskGroup() as background:
             writer = background.create_task(log.write())
             sweeper = background.create_task(supervisor.sweep())
             await supervisor.start()
-            addresses = [settings.grpc_listen]
-            if settings.grpc_socket is not None:
-                addresses.append(f"unix:{settings.grpc_socket}")
+            await server.start()
             try:
-                yield await server.start(addresses)
+                yield ports
             finally:
                 await server.drain()
                 await supervisor.drain(settings.drain_seconds)

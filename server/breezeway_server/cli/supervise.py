@@ -1,7 +1,9 @@
 """`breezeway serve`: keeps a server and a shim running, each a process of its own."""
 
 import asyncio
+import errno
 import signal
+import socket
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -16,6 +18,7 @@ from breezeway_server.cli.banner import banner
 BAD_CONFIGURATION = 2
 CANNOT_LISTEN = 3
 
+_HTTP_LISTEN = "127.0.0.1:8642"
 _POLL_SECONDS = 0.05
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 5.0
@@ -67,16 +70,20 @@ async def supervise(environ: Mapping[str, str], data_dir: Path) -> int:
 
     Returns the exit status: 0, or that of a child that could not start.
     """
+    http_listen = environ.get("BREEZEWAY_HTTP_LISTEN", _HTTP_LISTEN)
+    if _taken(http_listen):
+        click.echo(f"Cannot listen on {http_listen}: address already in use.", err=True)
+        return CANNOT_LISTEN
     with tempfile.TemporaryDirectory(prefix="breezeway-") as directory:
-        socket = f"{directory}/grpc.sock"
-        server = Child("breezeway_server", ("server",), {**environ, "BREEZEWAY_GRPC_SOCKET": socket})
-        shim = Child("breezeway_shim", (), {**environ, "BREEZEWAY_GRPC_TARGET": f"unix:{socket}"})
+        path = f"{directory}/grpc.sock"
+        server = Child("breezeway_server", ("server",), {**environ, "BREEZEWAY_GRPC_SOCKET": path})
+        shim = Child("breezeway_shim", (), {**environ, "BREEZEWAY_GRPC_TARGET": f"unix:{path}"})
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, server.stop)
         serving = asyncio.create_task(server.run(), name="server")
         fronting = asyncio.create_task(shim.run(), name="shim")
-        greeting = asyncio.create_task(_greet(environ, data_dir), name="greeting")
+        greeting = asyncio.create_task(_greet(http_listen, environ, data_dir), name="greeting")
         await asyncio.wait({serving, fronting}, return_when=asyncio.FIRST_COMPLETED)
         greeting.cancel()
         # The server ends first, so that its streams reach their readers through the shim to the last event.
@@ -89,9 +96,24 @@ async def supervise(environ: Mapping[str, str], data_dir: Path) -> int:
         return max(server_status, await fronting, 0)
 
 
-async def _greet(environ: Mapping[str, str], data_dir: Path) -> None:
+def _taken(listen: str) -> bool:
+    """Whether somebody else listens there. The shim would find out too, but theirs would answer for it meanwhile."""
+    host, _, port = listen.rpartition(":")
+    try:
+        with socket.create_server(
+            (host.removeprefix("[").removesuffix("]"), int(port)),
+            family=socket.AF_INET6 if ":" in host else socket.AF_INET,
+        ):
+            return False
+    except OSError as error:
+        return error.errno == errno.EADDRINUSE
+    except (ValueError, OverflowError):
+        return False  # No address at all; the shim says so.
+
+
+async def _greet(http_listen: str, environ: Mapping[str, str], data_dir: Path) -> None:
     """Print where to go once everything answers."""
-    url = f"http://{environ.get('BREEZEWAY_HTTP_LISTEN', '127.0.0.1:8642')}"
+    url = f"http://{http_listen}"
     async with aiohttp.ClientSession() as session:
         while (models := await _models(session, url)) is None:  # noqa: ASYNC110 - another process sets no event
             await asyncio.sleep(_POLL_SECONDS)

@@ -131,6 +131,24 @@ class Recorder:
         self._interrupt()
         self._put(event_pb2.RunEvent(run_cancelled=event_pb2.RunCancelled(usage=self._fold.usage)))
 
+    def request_approval(self, call_id: str) -> str:
+        """Record that a completed call waits for leave; return the id of the request."""
+        call = next(
+            (item.function_call for item in self._fold.completed if item.function_call.call_id == call_id), None
+        )
+        if call is None or not call.call_id:
+            raise IllegalStep(f"call {call_id} is not complete")
+        request = item_pb2.ApprovalRequest(call_id=call_id, name=call.name, arguments=call.arguments)
+        begun = self._begin(item_pb2.Item(approval_request=request))
+        self._close(begun)
+        self._put(event_pb2.RunEvent(approval_requested=event_pb2.ApprovalRequested(item_id=begun.id)))
+        return begun.id
+
+    def resolve_approval(self, item_id: str, decision: item_pb2.ApprovalDecision.ValueType, reason: str) -> None:
+        """Record what was decided about an open request."""
+        resolved = event_pb2.ApprovalResolved(item_id=item_id, decision=decision, reason=reason)
+        self._put(event_pb2.RunEvent(approval_resolved=resolved))
+
     def _text(self, step: steps.TextDelta) -> None:
         if not step.text and not step.logprobs:
             return
@@ -176,6 +194,9 @@ class Recorder:
 
     def _output(self, step: steps.ToolCallOutput) -> None:
         self._call(step.call_id)
+        for choice_index in list(self._speaking):
+            # What the model says after a tool has answered is another message.
+            self._hush(choice_index)
         output = item_pb2.FunctionCallOutput(call_id=step.call_id, is_error=step.is_error)
         begun = self._begin(item_pb2.Item(function_call_output=output))
         item = begun.close(_COMPLETED, item_pb2.INCOMPLETE_REASON_UNSPECIFIED)

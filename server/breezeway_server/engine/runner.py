@@ -8,8 +8,9 @@ import structlog
 from breezeway.v1 import item_pb2, run_pb2
 from grpc import StatusCode
 
-from breezeway_server.agents.base import Agent, AgentError
+from breezeway_server.agents.base import Agent, AgentError, Approval
 from breezeway_server.agents.errors import run_error
+from breezeway_server.engine.approvals import Approvals, Granted
 from breezeway_server.engine.recorder import Recorder
 from breezeway_server.errors import Unavailable
 from breezeway_server.events.fold import RunFold
@@ -27,8 +28,9 @@ _RETRY_SECONDS = 1.0
 class Context:
     """A run as its agent sees it; see `agents.base.RunContext`."""
 
-    def __init__(self, fold: RunFold, attempt: int, history: Sequence[item_pb2.Item]) -> None:
+    def __init__(self, fold: RunFold, attempt: int, history: Sequence[item_pb2.Item], approvals: Approvals) -> None:
         self._fold = fold
+        self._approvals = approvals
         self.attempt = attempt
         self.history = history
         self.input = tuple(fold.input)
@@ -48,6 +50,10 @@ class Context:
         """What the run has completed so far."""
         return self._fold.completed
 
+    async def approval(self, call_id: str) -> Approval:
+        """Wait until somebody decides about a call."""
+        return await self._approvals.wait(call_id)
+
 
 class Runner:
     """One attempt of one run. `settled` is set once its terminal event is visible, or it was interrupted.
@@ -56,11 +62,19 @@ class Runner:
     """
 
     def __init__(
-        self, fold: RunFold, run_log: RunLog, recorder: Recorder, work: Agent | run_pb2.RunError, *, time_limit: float
+        self,
+        fold: RunFold,
+        run_log: RunLog,
+        recorder: Recorder,
+        work: Agent | run_pb2.RunError,
+        *,
+        granted: Granted,
+        time_limit: float,
     ) -> None:
-        """`time_limit` is in seconds."""
+        """`granted` says whether leave for a tool was given before; `time_limit` is in seconds."""
         self.fold = fold
         self.log = run_log
+        self.approvals = Approvals(fold, run_log, recorder, granted)
         self.settled = asyncio.Event()
         self._recorder = recorder
         self._work = work
@@ -130,6 +144,7 @@ class Runner:
         history = await ready()
         self._recorder.start()
         limit = asyncio.timeout(self._time_limit)
+        self.approvals.suspend(limit)
         try:
             async with limit:
                 await self._follow(self._work, history)
@@ -148,7 +163,7 @@ class Runner:
             self._recorder.finish()
 
     async def _follow(self, agent: Agent, history: Sequence[item_pb2.Item]) -> None:
-        context = Context(self.fold, self.log.attempt, history)
+        context = Context(self.fold, self.log.attempt, history, self.approvals)
         async with aclosing(agent.run(context)) as steps:
             async for step in steps:
                 if not self._recorder.record(step):

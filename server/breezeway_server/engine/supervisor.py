@@ -19,7 +19,7 @@ from breezeway_server.engine.recorder import Recorder
 from breezeway_server.engine.roster import Roster
 from breezeway_server.engine.runner import Ready, Runner
 from breezeway_server.engine.tokens import estimate
-from breezeway_server.errors import AlreadyExists, CursorAhead, NotFound, TooManyRuns, Unavailable
+from breezeway_server.errors import AlreadyExists, CursorAhead, FailedPrecondition, NotFound, TooManyRuns, Unavailable
 from breezeway_server.events.fold import RunFold, fold
 from breezeway_server.events.framing import decode
 from breezeway_server.events.ids import Uuid7
@@ -112,18 +112,23 @@ class Supervisor:
             request_hash=request_hash,
         )
         logged = spec.durability != run_pb2.DURABILITY_MEMORY
-        runner, recorder = self._runner(RunFold(run_id, new.input), agent, 1, logged=logged)
+        runner, recorder = self._runner(tenant, RunFold(run_id, new.input), agent, 1, logged=logged)
         recorder.queue(new)
         run = LiveRun(tenant, runner, request_id, request_hash)
         self._roster.begin(run, self._ready(run, before))
         return run_id
 
     def _runner(
-        self, folded: RunFold, work: Agent | run_pb2.RunError, attempt: int, *, logged: bool
+        self, tenant: str, folded: RunFold, work: Agent | run_pb2.RunError, attempt: int, *, logged: bool
     ) -> tuple[Runner, Recorder]:
         run_log = self._log.open(folded.run_id, attempt, logged=logged, after=folded.last_sequence)
         recorder = Recorder(self._log, run_log, folded, output_limit=self._limits.output_bytes, clock=self._clock)
-        return Runner(folded, run_log, recorder, work, time_limit=self._limits.run_seconds), recorder
+
+        async def granted(tool: str) -> bool:
+            return await self._store.granted(tenant, folded.spec.agent, tool, _scope(folded))
+
+        limit = self._limits.run_seconds
+        return Runner(folded, run_log, recorder, work, granted=granted, time_limit=limit), recorder
 
     def _ready(self, run: LiveRun, before: Sequence[Runner]) -> Ready:
         spec = run.runner.fold.spec
@@ -219,6 +224,27 @@ class Supervisor:
         if live is None and not deleted:
             raise _no_run(run_id)
 
+    async def resolve_approval(
+        self,
+        tenant: str,
+        run_id: str,
+        request_id: str,
+        decision: item_pb2.ApprovalDecision.ValueType,
+        reason: str,
+    ) -> run_pb2.Run:
+        """Decide what a run waits for, and return the run. Raises as `RunService.ResolveApproval` says."""
+        live = self._roster.get(tenant, run_id)
+        if live is None or live.runner.fold.over:
+            await self.get(tenant, run_id)
+            raise FailedPrecondition("APPROVAL_ALREADY_RESOLVED", f"{run_id} is over; it waits for nothing.")
+        runner = live.runner
+        request = runner.approvals.find(request_id)
+        if decision in {item_pb2.APPROVAL_DECISION_SESSION, item_pb2.APPROVAL_DECISION_ALWAYS}:
+            scope = "" if decision == item_pb2.APPROVAL_DECISION_ALWAYS else _scope(runner.fold)
+            await self._store.grant(tenant, runner.fold.spec.agent, request.name, scope)
+        await runner.approvals.resolve(request.call_id, decision, reason)
+        return await self.get(tenant, run_id)
+
     async def count_tokens(self, tenant: str, spec: run_pb2.RunSpec, items: Sequence[item_pb2.Item]) -> int:
         """Return about how many tokens a run of this spec and input would make its model read."""
         admission.find_agent(self._agents, spec.agent)
@@ -244,7 +270,7 @@ class Supervisor:
         stored = await self._store.read_events(left.run_id, 0, sys.maxsize)
         folded = fold(left.run_id, decode(b"".join(batch.frames for batch in stored)), run.input)
         work = self._next_work(folded, left.attempt + 1)
-        runner, _ = self._runner(folded, work, left.attempt + 1, logged=True)
+        runner, _ = self._runner(left.tenant, folded, work, left.attempt + 1, logged=True)
         live = LiveRun(left.tenant, runner)
         before = self._roster.turns.waiting(left.tenant, folded.spec.conversation_id)
         _logger.info("run_taken_up", run_id=left.run_id, attempt=left.attempt + 1)
@@ -288,6 +314,10 @@ class Supervisor:
         Logged runs stop where they are, and the next start goes on with them; the others fail.
         """
         self._draining = True
+        for run in self._roster.under_way:
+            if run.runner.log.logged and run.runner.fold.state == run_pb2.RUN_STATE_REQUIRES_ACTION:
+                # It may wait for days, and its server is not needed for that.
+                run.runner.interrupt()
         await self._roster.wait(grace)
         stopped = run_error("SERVER_STOPPED", "The server was stopped before the run was over.", StatusCode.UNAVAILABLE)
         for run in self._roster.under_way:
@@ -296,6 +326,10 @@ class Supervisor:
             else:
                 run.runner.fail(stopped)
         await self._roster.wait()
+
+
+def _scope(folded: RunFold) -> str:
+    return folded.spec.conversation_id or folded.run_id
 
 
 def _no_run(run_id: str) -> NotFound:

@@ -1,6 +1,6 @@
 """The fold: from the events of a run, in order, to the run."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import assert_never
 
 from breezeway.v1 import event_pb2, item_pb2, run_pb2
@@ -25,7 +25,7 @@ class RunFold:
     def __init__(self, run_id: str, input_items: Iterable[item_pb2.Item] = ()) -> None:
         self._run = run_pb2.Run(id=run_id, input=input_items)
         self._items: dict[str, OpenItem | item_pb2.Item] = {}
-        self._approvals: set[str] = set()
+        self._approvals: dict[str, event_pb2.ApprovalResolved | None] = {}
 
     @property
     def run_id(self) -> str:
@@ -83,9 +83,9 @@ class RunFold:
         return (item for item in self._items.values() if isinstance(item, OpenItem))
 
     @property
-    def open_approvals(self) -> frozenset[str]:
-        """The ids of the approval requests that wait."""
-        return frozenset(self._approvals)
+    def approvals(self) -> Mapping[str, event_pb2.ApprovalResolved | None]:
+        """What was decided, by the ids of the approval requests; None for those that wait."""
+        return self._approvals
 
     def opened(self, item_id: str) -> OpenItem:
         """Return the open item of that id. Raises `IllegalEvent` where none is."""
@@ -121,7 +121,7 @@ class RunFold:
             if state is None:
                 raise IllegalEvent(f"{run.id}: {kind} may not come in {run_pb2.RunState.Name(run.state)}")
             self._apply_kind(event)
-            still_waits = self._approvals and kind == "approval_resolved"
+            still_waits = kind == "approval_resolved" and None in self._approvals.values()
             run.state = run_pb2.RUN_STATE_REQUIRES_ACTION if still_waits else state
         run.last_sequence = event.sequence
         run.attempt = event.attempt
@@ -161,11 +161,12 @@ class RunFold:
             case "model_call_completed":
                 add_usage(run.usage, event.model_call_completed.usage)
             case "approval_requested":
-                self._approvals.add(event.approval_requested.item_id)
+                self._approvals[event.approval_requested.item_id] = None
             case "approval_resolved":
-                if event.approval_resolved.item_id not in self._approvals:
-                    raise IllegalEvent(f"{run.id}: no approval {event.approval_resolved.item_id} is open")
-                self._approvals.remove(event.approval_resolved.item_id)
+                resolved = event.approval_resolved
+                if self._approvals.get(resolved.item_id, resolved) is not None:
+                    raise IllegalEvent(f"{run.id}: no approval {resolved.item_id} is open")
+                self._approvals[resolved.item_id] = resolved
             case "run_completed":
                 self._end(event, event.run_completed.usage)
             case "run_incomplete":

@@ -101,6 +101,17 @@ class RunService(run_service_pb2_grpc.RunServiceServicer):
         await self._supervisor.delete(TENANT, validation.run_id(request.run_id))
         return run_service_pb2.DeleteRunResponse()
 
+    async def ResolveApproval(
+        self, request: run_service_pb2.ResolveApprovalRequest, context: Context
+    ) -> run_service_pb2.ResolveApprovalResponse:
+        """See run_service.proto."""
+        if request.decision == item_pb2.APPROVAL_DECISION_UNSPECIFIED:
+            raise InvalidRequest("decision", "decision is missing; it is ONCE, SESSION, ALWAYS or DENY.")
+        run = await self._supervisor.resolve_approval(
+            TENANT, validation.run_id(request.run_id), request.approval_request_id, request.decision, request.reason
+        )
+        return run_service_pb2.ResolveApprovalResponse(run=run)
+
     async def CountTokens(
         self, request: run_service_pb2.CountTokensRequest, context: Context
     ) -> run_service_pb2.CountTokensResponse:

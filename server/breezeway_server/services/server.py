@@ -39,7 +39,7 @@ _SERVICES = tuple(
 
 
 class GrpcServer:
-    """A server of all services; `start` binds it, `stop` ends it. Health says SERVING in between, until `drain`."""
+    """A server of all services: `bind`, `start`, `stop`. Health says SERVING from `start` until `drain`."""
 
     def __init__(
         self, supervisor: Supervisor, agents: AgentRegistry, store: Store, new_id: Uuid7, *, max_message_bytes: int
@@ -69,16 +69,21 @@ class GrpcServer:
         names = (*_SERVICES, health.SERVICE_NAME, channelz_name, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
 
-    async def start(self, addresses: Sequence[str]) -> list[int]:
-        """Serve on `host:port` and `unix:path` addresses; return their ports. OSError where one is taken."""
+    def bind(self, addresses: Sequence[str]) -> list[int]:
+        """Listen on `host:port` and `unix:path` addresses; return their ports. OSError where one is taken."""
+        return [self._bind(address) for address in addresses]
+
+    def _bind(self, address: str) -> int:
         try:
-            ports = [self._server.add_insecure_port(address) for address in addresses]
+            return self._server.add_insecure_port(address)
         except RuntimeError as error:
-            raise OSError(f"cannot listen on {' and '.join(addresses)}: in use, or not ours to use") from error
+            raise OSError(f"Cannot listen on {address}: in use, or not ours to use") from error
+
+    async def start(self) -> None:
+        """Serve on what was bound."""
         await self._server.start()
         for name in ("", *_SERVICES):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
-        return ports
 
     async def drain(self) -> None:
         """Tell whoever asks that new calls should go elsewhere."""

@@ -106,6 +106,12 @@ class Store(LogStore, Protocol):
     async def find_items(self, tenant: str, item_ids: Sequence[str]) -> dict[str, item_pb2.Item]:
         """Return those of the items that are there, by id."""
 
+    async def grant(self, tenant: str, agent: str, tool: str, scope: str) -> None:
+        """Remember leave for an agent's tool in a scope: a conversation, a run, or empty for always."""
+
+    async def granted(self, tenant: str, agent: str, tool: str, scope: str) -> bool:
+        """Return whether leave for an agent's tool was given in this scope, or for always."""
+
     async def expire(self, *, ended_before_ns: int, requested_before_ns: int, limit: int) -> int:
         """Forget events of runs that ended, and request ids that were used, before these times (ns since 1970).
 

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from breezeway.v1 import item_pb2, run_pb2
-from sqlalchemy import Connection, Row, delete, exists, func, select, update
+from sqlalchemy import Connection, Row, delete, exists, func, insert, select, update
 
 from breezeway_server.events.fold import fold
 from breezeway_server.events.framing import decode
 from breezeway_server.store.base import EarlierRequest, RunFilter, RunHead, UnfinishedRun
 from breezeway_server.store.log_rows import read_all, write_metadata
-from breezeway_server.store.schema import events, items, requests, run_metadata, runs
+from breezeway_server.store.schema import events, grants, items, requests, run_metadata, runs
 
 _COLUMNS = (runs.c.id, runs.c.state, runs.c.spec, runs.c.result)
 
@@ -116,6 +116,22 @@ def claim(connection: Connection, run_id: str, attempt: int) -> bool:
     """Make `attempt` + 1 the run's attempt."""
     held = (runs.c.id == run_id, runs.c.attempt == attempt, runs.c.end_time_ns.is_(None))
     return connection.execute(update(runs).where(*held).values(attempt=attempt + 1)).rowcount > 0
+
+
+def grant(connection: Connection, tenant: str, agent: str, tool: str, scope: str) -> None:
+    """Remember leave for an agent's tool in a scope."""
+    if not _granted_in(connection, tenant, agent, tool, (scope,)):
+        connection.execute(insert(grants).values(tenant=tenant, agent=agent, tool=tool, scope=scope))
+
+
+def granted(connection: Connection, tenant: str, agent: str, tool: str, scope: str) -> bool:
+    """Return whether leave for an agent's tool was given in this scope, or for always."""
+    return _granted_in(connection, tenant, agent, tool, (scope, ""))
+
+
+def _granted_in(connection: Connection, tenant: str, agent: str, tool: str, scopes: Sequence[str]) -> bool:
+    this = (grants.c.tenant == tenant, grants.c.agent == agent, grants.c.tool == tool, grants.c.scope.in_(scopes))
+    return connection.execute(select(grants.c.scope).where(*this)).first() is not None
 
 
 def expire(connection: Connection, ended_before_ns: int, requested_before_ns: int, limit: int) -> int:

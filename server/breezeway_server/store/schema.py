@@ -107,3 +107,14 @@ conversations = Table(
     Column("conversation", LargeBinary, nullable=False),
     Index("ix_conversations_create_time_ns", "tenant", "create_time_ns"),
 )
+
+# Leave that was given for more than one call: of this agent's tool, in one scope. The scope is a conversation or a
+# run, or empty for always.
+grants = Table(
+    "grants",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("agent", Text, primary_key=True),
+    Column("tool", Text, primary_key=True),
+    Column("scope", Text, primary_key=True),
+)

@@ -126,6 +126,14 @@ class SqliteStore:
         """See `Store`."""
         return await self._read(item_rows.find, tenant, item_ids)
 
+    async def grant(self, tenant: str, agent: str, tool: str, scope: str) -> None:
+        """See `Store`."""
+        await self._write(run_rows.grant, tenant, agent, tool, scope)
+
+    async def granted(self, tenant: str, agent: str, tool: str, scope: str) -> bool:
+        """See `Store`."""
+        return await self._read(run_rows.granted, tenant, agent, tool, scope)
+
     async def expire(self, *, ended_before_ns: int, requested_before_ns: int, limit: int) -> int:
         """See `Store`."""
         return await self._write(run_rows.expire, ended_before_ns, requested_before_ns, limit)

@@ -1,0 +1,34 @@
+"""`python -m breezeway_shim`: serves with the settings of the environment."""
+
+import sys
+
+import pydantic
+import uvloop
+
+from breezeway_shim.config import ShimSettings
+from breezeway_shim.server import serve
+
+
+# Exit statuses that tell whoever started this that starting it again as it is would not help.
+_BAD_CONFIGURATION = 2
+_CANNOT_LISTEN = 3
+
+
+def main() -> int:
+    """Serve, and return the exit status."""
+    try:
+        settings = ShimSettings()
+    except pydantic.ValidationError as error:
+        for fault in error.errors():
+            sys.stderr.write(f"BREEZEWAY_{'_'.join(map(str, fault['loc'])).upper()}: {fault['msg']}\n")
+        return _BAD_CONFIGURATION
+    try:
+        uvloop.run(serve(settings))
+    except OSError as error:
+        sys.stderr.write(f"Cannot listen on {settings.http_listen}: {error.strerror}.\n")
+        return _CANNOT_LISTEN
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

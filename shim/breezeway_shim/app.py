@@ -1,0 +1,34 @@
+"""The application: settings and backend go in, routes and middlewares come out."""
+
+from collections.abc import AsyncGenerator
+
+from aiohttp import web
+
+from breezeway_shim import index
+from breezeway_shim.backend import BACKEND, Backend
+from breezeway_shim.config import SETTINGS, ShimSettings
+from breezeway_shim.dialects.chat_completions import handler as chat_completions
+from breezeway_shim.dialects.conversations import handler as conversations
+from breezeway_shim.dialects.models import handler as models
+from breezeway_shim.dialects.responses import handler as responses
+from breezeway_shim.middleware import add_headers, identify, shape_errors
+
+
+def build_app(settings: ShimSettings, backend: Backend) -> web.Application:
+    """Return the application; it closes `backend` when it is cleaned up.
+
+    Run it with `handler_cancellation=True`: a client that leaves must cancel its handler.
+    """
+    app = web.Application(middlewares=[identify, shape_errors], client_max_size=settings.max_body_bytes)
+    app[SETTINGS] = settings
+    app[BACKEND] = backend
+    app.cleanup_ctx.append(_close_backend)
+    app.on_response_prepare.append(add_headers)
+    for dialect in (index, chat_completions, responses, conversations, models):
+        dialect.add_routes(app)
+    return app
+
+
+async def _close_backend(app: web.Application) -> AsyncGenerator[None, None]:
+    yield
+    await app[BACKEND].close()

@@ -1,0 +1,82 @@
+"""Reading request bodies: bounded, strictly JSON, and with the place of a fault in OpenAI's notation."""
+
+import re
+from typing import Any, TypeVar
+
+import msgspec
+from aiohttp import web
+
+from breezeway_shim.config import SETTINGS
+from breezeway_shim.errors import RequestError
+
+T = TypeVar("T")
+
+_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_MISSING = re.compile(r"Object missing required field `(?P<field>[^`]+)`")
+_PLACE = re.compile(r"(?P<fault>.*?) - at `(?:key in )?\$\.?(?P<path>[^`]*)`$", re.DOTALL)
+
+
+async def read_body(request: web.Request) -> bytes:
+    """The whole body. Raises `RequestError` 413 as soon as it is known to be too large."""
+    limit = request.app[SETTINGS].max_body_bytes
+    if (request.content_length or 0) <= limit:
+        try:
+            return await request.read()
+        except web.HTTPRequestEntityTooLarge:
+            pass
+    raise RequestError(f"The request body is larger than {limit} bytes.", code="body_too_large", status=413)
+
+
+def decode_fields(body: bytes) -> dict[str, msgspec.Raw]:
+    """The top-level fields of a JSON object, each as its own JSON text. Raises `RequestError` for anything else."""
+    try:
+        # msgspec looks into the strings that it decodes only; nothing that is not UTF-8 may travel on unread.
+        body.decode()
+        return _FIELDS.decode(body)
+    except msgspec.ValidationError as error:
+        raise RequestError("The request body must be a JSON object.") from error
+    except RecursionError as error:
+        raise RequestError("The request body is nested too deeply.") from error
+    except (UnicodeDecodeError, msgspec.DecodeError) as error:
+        raise RequestError("The request body is not valid JSON.") from error
+
+
+def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+    """The body as the decoder's type. Raises `RequestError` whose `param` is the path of the fault."""
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise validation_error(error) from error
+    except RecursionError as error:
+        raise RequestError("The request body is nested too deeply.") from error
+    except (UnicodeDecodeError, msgspec.DecodeError) as error:
+        raise RequestError("The request body is not valid JSON.") from error
+
+
+def convert(value: Any, type_: type[T], path: str) -> T:
+    """A decoded JSON value as `type_`. Raises `RequestError` whose `param` begins with `path`."""
+    try:
+        return msgspec.convert(value, type_, strict=False)
+    except msgspec.ValidationError as error:
+        raise validation_error(error, path) from error
+
+
+def validation_error(error: msgspec.ValidationError, path: str = "") -> RequestError:
+    """The answer to a value of the wrong shape at or below `path`; msgspec tells the place in its message alone."""
+    fault, below = str(error), ""
+    if match := _PLACE.match(fault):
+        # msgspec writes [...] for "some key of this mapping"; the mapping is what can be named.
+        fault, below = match["fault"], match["path"].partition("[...]")[0]
+    code = "invalid_value"
+    if match := _MISSING.match(fault):
+        below = _joined(below, match["field"])
+        fault, code = "is required", "missing_required_parameter"
+    elif fault.startswith("Expected"):
+        code = "invalid_type"
+    param = _joined(path, below)
+    separator = " " if code == "missing_required_parameter" else ": "
+    return RequestError(f"{param or 'The request body'}{separator}{fault}.", param or None, code=code)
+
+
+def _joined(path: str, below: str) -> str:
+    return f"{path}{below}" if not path or not below or below.startswith("[") else f"{path}.{below}"

@@ -1,0 +1,31 @@
+"""The shim's settings, from the environment."""
+
+from aiohttp import web
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class ShimSettings(BaseSettings):
+    """Each field is read from `BREEZEWAY_` and its name in capitals."""
+
+    model_config = SettingsConfigDict(env_prefix="BREEZEWAY_", frozen=True, extra="ignore")
+
+    http_listen: str = Field(
+        default="127.0.0.1:8642", pattern=r"^.+:\d{1,5}$", description="host:port to serve HTTP on"
+    )
+    grpc_target: str = Field(
+        default="127.0.0.1:50051", min_length=1, description="the server: host:port, or unix:/path of its socket"
+    )
+    max_body_bytes: int = Field(default=32 * 1024 * 1024, ge=1, description="the largest request body, in bytes")
+    keepalive_seconds: float = Field(
+        default=15.0, gt=0, description="how long a stream may be quiet before a comment is sent, in seconds"
+    )
+
+    @property
+    def http_address(self) -> tuple[str, int]:
+        """Host, without the brackets of an IPv6 address, and port."""
+        host, _, port = self.http_listen.rpartition(":")
+        return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+SETTINGS = web.AppKey("settings", ShimSettings)

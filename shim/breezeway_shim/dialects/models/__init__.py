@@ -1,0 +1,1 @@
+"""Models: the agents, as `GET /v1/models` shows them."""

@@ -1,0 +1,67 @@
+"""`GET /v1/models` and `GET /v1/models/{id}`: the agents in OpenAI's words."""
+
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from breezeway.v1 import agent_pb2
+from breezeway.v1.agent_registry_service_pb2 import GetAgentRequest, ListAgentsRequest
+
+from breezeway_shim.backend import BACKEND, metadata_of
+from breezeway_shim.errors import ApiError, rpc_errors
+
+_PAGE_SIZE = 1000
+
+
+def add_routes(app: web.Application) -> None:
+    """Serve the dialect."""
+    app.router.add_get("/v1/models", list_models)
+    # Names of models may hold slashes elsewhere; here such a model is simply not there.
+    app.router.add_get("/v1/models/{model:.+}", get_model)
+
+
+async def list_models(request: web.Request) -> web.Response:
+    """Answer with all agents the caller may run; each under its name and under its aliases."""
+    metadata = metadata_of(request)
+    agents: list[agent_pb2.Agent] = []
+    page_token = ""
+    while True:
+        with rpc_errors():
+            page = await request.app[BACKEND].agents.ListAgents(
+                ListAgentsRequest(page_size=_PAGE_SIZE, page_token=page_token), metadata=metadata
+            )
+        agents += page.agents
+        page_token = page.next_page_token
+        if not page_token:
+            break
+    models = [_model(agent, name) for agent in agents for name in (agent.name, *agent.aliases)]
+    return _json({"object": "list", "data": models})
+
+
+async def get_model(request: web.Request) -> web.Response:
+    """Answer with one agent, by its name or an alias."""
+    name = request.match_info["model"]
+    try:
+        with rpc_errors():
+            reply = await request.app[BACKEND].agents.GetAgent(
+                GetAgentRequest(name=name), metadata=metadata_of(request)
+            )
+    except ApiError as error:
+        if error.status == 404:
+            error.message = f"There is no model {name!r}; GET /v1/models lists what there is."
+        raise
+    return _json(_model(reply.agent, name))
+
+
+def _model(agent: agent_pb2.Agent, name: str) -> dict[str, Any]:
+    return {
+        "id": name,
+        "object": "model",
+        "created": agent.create_time.seconds,
+        "owned_by": "breezeway",
+        "description": agent.description,
+    }
+
+
+def _json(value: dict[str, Any]) -> web.Response:
+    return web.Response(body=msgspec.json.encode(value), content_type="application/json")

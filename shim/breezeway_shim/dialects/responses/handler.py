@@ -1,0 +1,135 @@
+"""`/v1/responses`: creating, reading, deleting and cancelling responses, their input items, and counting tokens."""
+
+from aiohttp import web
+from breezeway.v1 import run_pb2, run_service_pb2, store_service_pb2
+
+from breezeway_shim.backend import BACKEND, metadata_of
+from breezeway_shim.body import read_body
+from breezeway_shim.dialects.headers import conversation_in
+from breezeway_shim.dialects.responses.following import follow_response, not_found, run_response
+from breezeway_shim.dialects.responses.objects import response_json
+from breezeway_shim.dialects.responses.request import parse, refuse_unknown_include
+from breezeway_shim.errors import INVALID_REQUEST, ApiError, RequestError, rpc_errors
+from breezeway_shim.ids import response_id
+from breezeway_shim.openai_items.answers import json_answer, list_json, page_query
+
+
+def add_routes(app: web.Application) -> None:
+    """Serve the dialect."""
+    app.router.add_post("/v1/responses", create_response)
+    # Before the routes with an id, because it looks like one.
+    app.router.add_post("/v1/responses/input_tokens", count_input_tokens)
+    app.router.add_get("/v1/responses/{response_id}", get_response)
+    app.router.add_delete("/v1/responses/{response_id}", delete_response)
+    app.router.add_post("/v1/responses/{response_id}/cancel", cancel_response)
+    app.router.add_get("/v1/responses/{response_id}/input_items", list_input_items)
+
+
+async def create_response(request: web.Request) -> web.StreamResponse:
+    """Answer with a response: whole, as a stream, or, where it goes on in the background, as it was accepted."""
+    body = await read_body(request)
+    call = parse(body, conversation_id=conversation_in(request))
+    request_id = request.headers.get("Idempotency-Key", "")
+    if call.stream or not call.spec.background:
+        return await run_response(request, call, request_id)
+    accept = run_service_pb2.CreateRunRequest(spec=call.spec, input=call.input, request_id=request_id)
+    with rpc_errors(call.field_to_param):
+        reply = await request.app[BACKEND].runs.CreateRun(accept, metadata=metadata_of(request))
+    return json_answer(response_json(reply.run), {"X-Run-Id": reply.run.id})
+
+
+async def count_input_tokens(request: web.Request) -> web.Response:
+    """Answer with an estimate of what the model would read; nothing is generated."""
+    body = await read_body(request)
+    call = parse(body, conversation_id=conversation_in(request))
+    count = run_service_pb2.CountTokensRequest(spec=call.spec, input=call.input)
+    with rpc_errors(call.field_to_param):
+        reply = await request.app[BACKEND].runs.CountTokens(count, metadata=metadata_of(request))
+    return json_answer({"object": "response.input_tokens", "input_tokens": reply.input_tokens})
+
+
+async def get_response(request: web.Request) -> web.StreamResponse:
+    """Answer with a stored response as it is now, or with its stream from after an event on."""
+    query = request.query
+    refuse_unknown_include([*query.getall("include", []), *query.getall("include[]", [])])
+    if _is_true(request, "include_obfuscation"):
+        raise RequestError("Streams are not padded here.", "include_obfuscation", code="unsupported_value")
+    run_id = request.match_info["response_id"]
+    if _is_true(request, "stream"):
+        return await follow_response(request, run_id, frames_sent=_starting_after(request) + 1)
+    if "starting_after" in query:
+        raise RequestError(
+            "starting_after may be given only where stream is true.", "starting_after", code="invalid_value"
+        )
+    return json_answer(response_json(await _stored_run(request)))
+
+
+async def delete_response(request: web.Request) -> web.Response:
+    """Delete a stored response."""
+    run = await _stored_run(request)
+    with rpc_errors():
+        await request.app[BACKEND].runs.DeleteRun(
+            run_service_pb2.DeleteRunRequest(run_id=run.id), metadata=metadata_of(request)
+        )
+    return json_answer({"id": response_id(run.id), "object": "response", "deleted": True})
+
+
+async def cancel_response(request: web.Request) -> web.Response:
+    """Cancel a background response, and answer once that has settled; one that is over stays as it is."""
+    run = await _stored_run(request)
+    if not run.spec.background:
+        raise ApiError(
+            400, INVALID_REQUEST, "invalid_value", "Only a response that was created with background can be cancelled."
+        )
+    with rpc_errors():
+        reply = await request.app[BACKEND].runs.CancelRun(
+            run_service_pb2.CancelRunRequest(run_id=run.id), metadata=metadata_of(request)
+        )
+    return json_answer(response_json(reply.run))
+
+
+async def list_input_items(request: web.Request) -> web.Response:
+    """Answer with a page of what a stored response read: its input, and the history before it."""
+    page = page_query(request)
+    wanted = store_service_pb2.ListRunItemsRequest(
+        run_id=request.match_info["response_id"],
+        kind=store_service_pb2.RUN_ITEM_KIND_INPUT,
+        page_size=page.limit,
+        after_item_id=page.after,
+        ascending=page.ascending,
+    )
+    with rpc_errors(_list_param):
+        reply = await request.app[BACKEND].store.ListRunItems(wanted, metadata=metadata_of(request))
+    return json_answer(list_json(reply.items, has_more=reply.has_more))
+
+
+async def _stored_run(request: web.Request) -> run_pb2.Run:
+    """The run whose id is in the path. Raises `ApiError` 404 also for one that is not stored, as OpenAI does."""
+    run_id = request.match_info["response_id"]
+    with rpc_errors():
+        reply = await request.app[BACKEND].runs.GetRun(
+            run_service_pb2.GetRunRequest(run_id=run_id), metadata=metadata_of(request)
+        )
+    if reply.run.spec.durability == run_pb2.DURABILITY_MEMORY:
+        raise not_found(run_id)
+    return reply.run
+
+
+def _is_true(request: web.Request, name: str) -> bool:
+    return request.query.get(name, "").lower() in {"true", "1"}
+
+
+def _starting_after(request: web.Request) -> int:
+    """The number of the last event that the caller has; -1 for none."""
+    given = request.query.get("starting_after", "")
+    if not given:
+        return -1
+    if not (given.isascii() and given.isdigit() and len(given) < 20):
+        raise RequestError(
+            f"starting_after is {given[:40]!r}; it must be an integer from 0.", "starting_after", code="invalid_value"
+        )
+    return int(given)
+
+
+def _list_param(field: str) -> str:
+    return {"after_item_id": "after", "page_size": "limit"}.get(field, field)

@@ -1,0 +1,1 @@
+"""Items as OpenAI's Responses and Conversations write them: `listed` from protos, `requested` to protos."""

@@ -1,0 +1,36 @@
+"""Serving the application until somebody asks it to stop."""
+
+import asyncio
+import signal
+
+import structlog
+from aiohttp import web
+
+from breezeway_shim.app import build_app
+from breezeway_shim.backend import Backend
+from breezeway_shim.config import ShimSettings
+
+_SHUTDOWN_SECONDS = 10.0
+_log = structlog.get_logger(__name__)
+
+
+async def serve(settings: ShimSettings) -> None:
+    """Serve until SIGINT or SIGTERM; then finish what is under way, for ten seconds at most.
+
+    Raises OSError where the address cannot be listened on.
+    """
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(name, stopped.set)
+    app = build_app(settings, Backend(settings.grpc_target))
+    runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
+    await runner.setup()
+    try:
+        host, port = settings.http_address
+        site = web.TCPSite(runner, host, port)
+        await site.start()
+        _log.info("listening", http=site.name, grpc=settings.grpc_target)
+        await stopped.wait()
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,128 @@
+"""Server-sent events: frames as bytes, and the one writer that every streaming dialect uses."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing, suppress
+
+from aiohttp import web
+
+from breezeway_shim.errors import ApiError
+
+DONE = b"data: [DONE]\n\n"
+KEEP_ALIVE = b": keep-alive\n\n"
+
+_HEADERS = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+
+
+def data_frame(payload: bytes) -> bytes:
+    """A frame of one line of data; `payload` is JSON and so has no line breaks."""
+    return b"data: " + payload + b"\n\n"
+
+
+def event_frame(event: str, payload: bytes) -> bytes:
+    """A frame with an event name and one line of data."""
+    return b"event: " + event.encode() + b"\ndata: " + payload + b"\n\n"
+
+
+async def stream(
+    request: web.Request,
+    batches: AsyncGenerator[list[bytes], None],
+    *,
+    keepalive_seconds: float,
+    headers: Mapping[str, str],
+    error_frames: Callable[[ApiError], list[bytes]],
+) -> web.StreamResponse:
+    """Answer with the frames of `batches`, each batch in one write, until they end.
+
+    `headers` are read when the first frames are there, so that what is learnt on the way can be among them; where
+    nothing comes for `keepalive_seconds` they are sent without waiting longer, and a comment after them.
+    An ApiError of `batches` is raised as it is before the headers are out; after them it ends the stream with
+    `error_frames`. Leaves `batches` closed in every case.
+    """
+    response = web.StreamResponse(headers=_HEADERS)
+    writer = _Writer(request, response, headers, keepalive_seconds)
+    try:
+        async with aclosing(batches):
+            try:
+                async for frames in batches:
+                    if frames:
+                        await writer.write(b"".join(frames))
+            except ApiError as error:
+                await writer.settle()
+                if not response.prepared:
+                    raise
+                await writer.write(b"".join(error_frames(error)))
+        await writer.finish()
+    except ConnectionResetError:
+        # The client left between two writes; closing `batches` has told the server.
+        pass
+    finally:
+        await writer.close()
+    return response
+
+
+class _Writer:
+    """Writes to the response, and a comment in between whenever nothing was written for a while.
+
+    One timer at most is set, and a write only notes the time: the timer looks at it when it fires.
+    """
+
+    def __init__(
+        self, request: web.Request, response: web.StreamResponse, headers: Mapping[str, str], interval: float
+    ) -> None:
+        self._request = request
+        self._response = response
+        self._headers = headers
+        self._interval = interval
+        self._loop = asyncio.get_running_loop()
+        self._written_at = self._loop.time()
+        self._writing = False
+        self._comment: asyncio.Task[None] | None = None
+        self._timer = self._loop.call_later(interval, self._look)
+
+    async def write(self, data: bytes) -> None:
+        await self.settle()
+        self._writing = True
+        await self._send(data)
+        self._writing = False
+        self._written_at = self._loop.time()
+
+    async def settle(self) -> None:
+        """Wait until a comment that is being written is out."""
+        if self._comment is not None:
+            await self._comment
+            self._comment = None
+
+    async def finish(self) -> None:
+        """End the response, also where nothing was written."""
+        await self.write(b"")
+        await self._response.write_eof()
+
+    async def close(self) -> None:
+        """Let go of timer and comment."""
+        self._timer.cancel()
+        if self._comment is not None:
+            self._comment.cancel()
+            await asyncio.gather(self._comment, return_exceptions=True)
+
+    async def _send(self, data: bytes) -> None:
+        if not self._response.prepared:
+            self._response.headers.update(self._headers)
+            await self._response.prepare(self._request)
+        if data:
+            await self._response.write(data)
+
+    async def _send_comment(self) -> None:
+        # A client that has left is found out by the server's side of the connection, which cancels the handler.
+        with suppress(ConnectionResetError):
+            await self._send(KEEP_ALIVE)
+
+    def _look(self) -> None:
+        quiet = self._loop.time() - self._written_at
+        if quiet < self._interval:
+            self._timer = self._loop.call_later(self._interval - quiet, self._look)
+            return
+        # A write that waits for a slow reader is no quiet stream: more bytes would only pile up.
+        if not self._writing and (self._comment is None or self._comment.done()):
+            self._comment = self._loop.create_task(self._send_comment())
+        self._timer = self._loop.call_later(self._interval, self._look)
