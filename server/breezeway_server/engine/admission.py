@@ -102,14 +102,17 @@ async def open_conversation(store: Store, tenant: str, conversation_id: str, now
     await store.create_conversation(tenant, conversation, ())
 
 
-def take_in(items: Sequence[item_pb2.Item], run_id: str) -> list[item_pb2.Item]:
-    """Return copies of the items as input of a run, with ids of their own."""
+def take_in(items: Sequence[item_pb2.Item], run_id: str, now_ns: int) -> list[item_pb2.Item]:
+    """Return copies of the items as input of a run, with ids of their own; whatever they say, they are whole."""
     taken = []
     for position, item in enumerate(items):
         copy = item_pb2.Item()
         copy.CopyFrom(item)
         identify(copy, run_id, position)
-        if copy.status == item_pb2.ITEM_STATUS_UNSPECIFIED:
-            copy.status = item_pb2.ITEM_STATUS_COMPLETED
+        copy.create_time.FromNanoseconds(now_ns)
+        copy.status = item_pb2.ITEM_STATUS_COMPLETED
+        copy.ClearField("incomplete_reason")
+        if copy.HasField("function_call") and not copy.function_call.executor:
+            copy.function_call.executor = item_pb2.EXECUTOR_CLIENT
         taken.append(copy)
     return taken

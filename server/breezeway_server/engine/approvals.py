@@ -73,7 +73,7 @@ class Approvals:
             request_id = waiting[0]
         if request_id not in self._fold.approvals:
             raise NotFound("APPROVAL_NOT_FOUND", f"{self._fold.run_id} waits for no approval {request_id[:64]!r}.")
-        if request_id not in waiting:
+        if request_id not in waiting or self._fold.over:
             message = f"Approval {request_id} was decided before."
             raise FailedPrecondition("APPROVAL_ALREADY_RESOLVED", message)
         return next(item.approval_request for item in self._fold.completed if item.id == request_id)

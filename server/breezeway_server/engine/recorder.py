@@ -59,7 +59,13 @@ class Recorder:
         self._clock = clock
         self._room = output_limit
         self._speaking: dict[int, OpenItem] = {}
-        self._calls = {item.function_call.call_id: item.id for item in fold.completed if item.HasField("function_call")}
+        self._thinking: dict[tuple[str, bool], int] = {}
+        self._calls = {
+            item.function_call.call_id: item
+            for item in fold.completed
+            if item.HasField("function_call") and item.status == _COMPLETED
+        }
+        self._answered = {item.function_call_output.call_id for item in fold.completed}
         self._position = len(fold.input) + fold.begun
         self._limit: item_pb2.IncompleteReason.ValueType | None = None
 
@@ -82,7 +88,7 @@ class Recorder:
                 self._text(step)
             case steps.ToolArgumentsDelta():
                 delta = event_pb2.ToolArgumentsDelta(item_id=self._open_call(step.call_id).id, arguments=step.arguments)
-                self._put_delta(event_pb2.RunEvent(tool_arguments_delta=delta), len(step.arguments))
+                self._put_delta(event_pb2.RunEvent(tool_arguments_delta=delta), step.arguments)
             case steps.ReasoningDelta():
                 self._reasoning(step)
             case steps.RefusalDelta():
@@ -92,8 +98,8 @@ class Recorder:
             case steps.ToolCallCompleted():
                 self._close(self._open_call(step.call_id))
             case steps.ToolProgress():
-                progress = event_pb2.ToolProgress(item_id=self._call(step.call_id), message=step.message)
-                self._put_delta(event_pb2.RunEvent(tool_progress=progress), len(step.message))
+                progress = event_pb2.ToolProgress(item_id=self._call(step.call_id).id, message=step.message)
+                self._put_delta(event_pb2.RunEvent(tool_progress=progress), step.message)
             case steps.ToolCallOutput():
                 self._output(step)
             case steps.ModelCallCompleted():
@@ -155,7 +161,7 @@ class Recorder:
         message = self._message(step.choice_index)
         index = message.parts - (message.last_part_is_refusal is False)
         delta = event_pb2.TextDelta(item_id=message.id, content_index=index, text=step.text, logprobs=step.logprobs)
-        self._put_delta(event_pb2.RunEvent(text_delta=delta), len(step.text))
+        self._put_delta(event_pb2.RunEvent(text_delta=delta), step.text, *step.logprobs)
 
     def _refusal(self, step: steps.RefusalDelta) -> None:
         if not step.text:
@@ -163,7 +169,7 @@ class Recorder:
         message = self._message(step.choice_index)
         index = message.parts - (message.last_part_is_refusal is True)
         delta = event_pb2.RefusalDelta(item_id=message.id, content_index=index, text=step.text)
-        self._put_delta(event_pb2.RunEvent(refusal_delta=delta), len(step.text))
+        self._put_delta(event_pb2.RunEvent(refusal_delta=delta), step.text)
 
     def _message(self, choice_index: int) -> OpenItem:
         item = self._speaking.get(choice_index)
@@ -179,26 +185,36 @@ class Recorder:
         if item is None or item.kind != "reasoning":
             reasoning = item_pb2.Reasoning()
             item = self._speak(item_pb2.Item(reasoning=reasoning, choice_index=step.choice_index))
-        delta = event_pb2.ReasoningDelta(
-            item_id=item.id, part_index=step.part_index, text=step.text, summary=step.summary
-        )
-        self._put_delta(event_pb2.RunEvent(reasoning_delta=delta), len(step.text))
+        # What the agent numbers may have begun in an earlier item; parts are numbered within theirs.
+        thought = (item.id, step.summary)
+        index = item.thoughts(summary=step.summary) - (self._thinking.get(thought) == step.part_index)
+        self._thinking[thought] = step.part_index
+        delta = event_pb2.ReasoningDelta(item_id=item.id, part_index=index, text=step.text, summary=step.summary)
+        self._put_delta(event_pb2.RunEvent(reasoning_delta=delta), step.text)
 
     def _begin_call(self, step: steps.ToolCallStarted) -> None:
         if step.call_id in self._calls:
             raise IllegalStep(f"call {step.call_id} was begun before")
         self._hush(step.choice_index)
         call = item_pb2.FunctionCall(call_id=step.call_id, name=step.name, executor=step.executor)
-        begun = self._begin(item_pb2.Item(function_call=call, choice_index=step.choice_index))
-        self._calls[step.call_id] = begun.id
+        item = item_pb2.Item(function_call=call, choice_index=step.choice_index)
+        self._begin(item)
+        self._calls[step.call_id] = item
 
     def _output(self, step: steps.ToolCallOutput) -> None:
-        self._call(step.call_id)
+        call = self._call(step.call_id)
+        if call.function_call.executor != item_pb2.EXECUTOR_SERVER:
+            raise IllegalStep(f"call {step.call_id} is for the caller to carry out")
+        if any(item.id == call.id for item in self._fold.open):
+            raise IllegalStep(f"call {step.call_id} is not whole")
+        if step.call_id in self._answered:
+            raise IllegalStep(f"call {step.call_id} has its output")
+        self._answered.add(step.call_id)
         for choice_index in list(self._speaking):
             # What the model says after a tool has answered is another message.
             self._hush(choice_index)
         output = item_pb2.FunctionCallOutput(call_id=step.call_id, is_error=step.is_error)
-        begun = self._begin(item_pb2.Item(function_call_output=output))
+        begun = self._begin(item_pb2.Item(function_call_output=output, choice_index=call.choice_index))
         item = begun.close(_COMPLETED, item_pb2.INCOMPLETE_REASON_UNSPECIFIED)
         item.function_call_output.content.extend(step.content)
         self._room -= item.ByteSize()
@@ -210,14 +226,14 @@ class Recorder:
             if item.choice_index == choice_index:
                 self._close(item, reason)
 
-    def _call(self, call_id: str) -> str:
+    def _call(self, call_id: str) -> item_pb2.Item:
         item = self._calls.get(call_id)
         if item is None:
             raise IllegalStep(f"call {call_id} was not begun")
         return item
 
     def _open_call(self, call_id: str) -> OpenItem:
-        return self._fold.opened(self._call(call_id))
+        return self._fold.opened(self._call(call_id).id)
 
     def _speak(self, item: item_pb2.Item) -> OpenItem:
         self._hush(item.choice_index)
@@ -235,6 +251,7 @@ class Recorder:
         self._position += 1
         item.status = item_pb2.ITEM_STATUS_IN_PROGRESS
         item.create_time.CopyFrom(self._now())
+        self._room -= item.ByteSize()
         self._put(event_pb2.RunEvent(item_started=event_pb2.ItemStarted(item=item)))
         return self._fold.opened(item.id)
 
@@ -249,8 +266,8 @@ class Recorder:
         for item in list(self._fold.open):
             self._close(item, item_pb2.INCOMPLETE_REASON_INTERRUPTED)
 
-    def _put_delta(self, event: event_pb2.RunEvent, size: int) -> None:
-        self._room -= size
+    def _put_delta(self, event: event_pb2.RunEvent, *texts: str) -> None:
+        self._room -= sum(len(text) if text.isascii() else len(text.encode()) for text in texts)
         self._put(event)
 
     def _put(self, event: event_pb2.RunEvent, new: NewRun | None = None) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
+from functools import partial
 
 import structlog
 from breezeway.v1 import item_pb2, run_pb2
@@ -10,6 +11,7 @@ from grpc import StatusCode
 
 from breezeway_server.agents.base import Agent, AgentError, Approval
 from breezeway_server.agents.errors import run_error
+from breezeway_server.agents.steps import ModelCallCompleted
 from breezeway_server.engine.approvals import Approvals, Granted
 from breezeway_server.engine.recorder import Recorder
 from breezeway_server.errors import Unavailable
@@ -86,6 +88,8 @@ class Runner:
     def begin(self, ready: Ready) -> asyncio.Task[None]:
         """Start; `ready` waits for the run's turn and gives the history before it. The caller awaits the task."""
         self._task = asyncio.create_task(self._run(ready), name=self.fold.run_id)
+        # Not in the task itself: whoever waits must find the books of the task's owner closed too.
+        self._task.add_done_callback(lambda _: self.settled.set())
         return self._task
 
     def cancel(self) -> None:
@@ -127,8 +131,6 @@ class Runner:
             _logger.warning("run_fenced", run_id=self.fold.run_id, attempt=self.log.attempt)
         except Unavailable as error:
             await self._give_up(error)
-        finally:
-            self.settled.set()
 
     async def _give_up(self, error: Unavailable) -> None:
         """End the readers where they are; the next start of the server takes the run up from its log."""
@@ -141,31 +143,42 @@ class Runner:
         if isinstance(self._work, run_pb2.RunError):
             self._recorder.fail(self._work)
             return
-        history = await ready()
-        self._recorder.start()
         limit = asyncio.timeout(self._time_limit)
         self.approvals.suspend(limit)
+        end: Callable[[], None]
         try:
+            history = await ready()
+            self._recorder.start()
             async with limit:
                 await self._follow(self._work, history)
-        except (Fenced, Unavailable):
-            raise
+        except Unavailable as error:
+            if self.log.error is not None:
+                raise
+            # Something could not be read; the end can be written as soon as the store is back.
+            failed = run_error(error.reason, error.message, error.code, retry_after=error.retry_after)
+            end = partial(self._recorder.fail, failed)
         except AgentError as error:
-            self._recorder.fail(error.error)
+            end = partial(self._recorder.fail, error.error)
         except Exception:
             # Agents are anybody's code: whatever breaks in one is the end of its run and of nothing else.
             if limit.expired():
-                self._recorder.fail(_timed_out(self._time_limit))
+                end = partial(self._recorder.fail, _timed_out(self._time_limit))
             else:
                 _logger.exception("agent_failed", run_id=self.fold.run_id, agent=self.fold.spec.agent)
-                self._recorder.fail(_agent_failed(self.fold))
+                end = partial(self._recorder.fail, _agent_failed(self.fold))
         else:
-            self._recorder.finish()
+            end = self._recorder.finish
+        # Some agents make an error or a return of being cancelled; the run ends as it was asked to.
+        if self._stop is None:
+            end()
 
     async def _follow(self, agent: Agent, history: Sequence[item_pb2.Item]) -> None:
         context = Context(self.fold, self.log.attempt, history, self.approvals)
         async with aclosing(agent.run(context)) as steps:
             async for step in steps:
+                # An agent that is being stopped may say what it used, and nothing more.
+                if self._stop is not None and not isinstance(step, ModelCallCompleted):
+                    return
                 if not self._recorder.record(step):
                     return
                 if self.log.backlog > _BACKLOG:

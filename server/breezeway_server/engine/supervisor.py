@@ -3,7 +3,8 @@
 import asyncio
 import sys
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
 
 import structlog
 from breezeway.v1 import item_pb2, run_pb2
@@ -16,16 +17,18 @@ from breezeway_server.engine import admission
 from breezeway_server.engine.limits import Limits
 from breezeway_server.engine.live import LiveRun
 from breezeway_server.engine.recorder import Recorder
+from breezeway_server.engine.requests import Requests
 from breezeway_server.engine.roster import Roster
 from breezeway_server.engine.runner import Ready, Runner
 from breezeway_server.engine.tokens import estimate
-from breezeway_server.errors import AlreadyExists, CursorAhead, FailedPrecondition, NotFound, TooManyRuns, Unavailable
+from breezeway_server.errors import CursorAhead, FailedPrecondition, NotFound, TooManyRuns, Unavailable
 from breezeway_server.events.fold import RunFold, fold
 from breezeway_server.events.framing import decode
 from breezeway_server.events.ids import Uuid7
 from breezeway_server.events.legal import TERMINAL_STATES
 from breezeway_server.events.log import EventLog
 from breezeway_server.events.log_store import NewRun
+from breezeway_server.events.run_log import RunLog
 from breezeway_server.store.base import Store, UnfinishedRun
 
 _logger = structlog.get_logger()
@@ -56,6 +59,7 @@ class Supervisor:
         self._new_id = new_id
         self._clock = clock
         self._roster = Roster(log, memory_seconds=limits.memory_run_seconds, memory_bytes=limits.memory_run_bytes)
+        self._requests = Requests(store, self._roster)
         self._draining = False
 
     @property
@@ -82,32 +86,41 @@ class Supervisor:
         `spec` becomes the engine's. The run's first event is on its way to the store: `follow` and `get` wait for it.
         Raises the errors that `RunService.CreateRun` lists.
         """
+        if not request_id:
+            return await self._accept(tenant, spec, items)
+        async with self._requests.lock(tenant, request_id):
+            earlier = await self._requests.earlier(tenant, request_id, request_hash)
+            return earlier or await self._accept(tenant, spec, items, request_id, request_hash)
+
+    async def _accept(
+        self,
+        tenant: str,
+        spec: run_pb2.RunSpec,
+        items: Sequence[item_pb2.Item],
+        request_id: str = "",
+        request_hash: bytes = b"",
+    ) -> str:
         self._check_room()
-        if request_id:
-            earlier = await self._earlier(tenant, request_id, request_hash)
-            if earlier is not None:
-                return earlier
         agent = admission.find_agent(self._agents, spec.agent)
         spec.agent = agent.info.name
-        run_id = f"run_{self._new_id()}"
         resolved = await admission.resolve_references(self._store, tenant, items)
         admission.check_capabilities(agent.info.capabilities, spec, resolved)
         await admission.check_history(self._store, tenant, spec)
-        await admission.check_call_outputs(self._store, tenant, spec, resolved, run_id)
+        await admission.check_call_outputs(self._store, tenant, spec, resolved, self._new_run_id())
         if spec.conversation_id:
             await admission.open_conversation(self._store, tenant, spec.conversation_id, self._clock())
         # Nothing is awaited from here on, so that no other request can come in between.
         self._check_room()
-        if request_id and (other := self._roster.named(tenant, request_id)) is not None:
-            return self._same(request_id, request_hash, other.run_id, other.request_hash)
+        # The id is taken here, so that the runs of a conversation have ids in the order of their turns.
+        run_id, now = self._new_run_id(), self._clock()
         before = []
         if spec.conversation_id:
             before = self._roster.turns.enter(tenant, spec.conversation_id, spec.busy_policy)
         new = NewRun(
             tenant=tenant,
             spec=spec,
-            input=admission.take_in(items=resolved, run_id=run_id),
-            create_time_ns=self._clock(),
+            input=admission.take_in(resolved, run_id, now),
+            create_time_ns=now,
             request_id=request_id,
             request_hash=request_hash,
         )
@@ -148,21 +161,8 @@ class Supervisor:
         if len(self._roster) >= self._limits.max_runs:
             raise TooManyRuns(self._limits.max_runs, _RETRY_SECONDS)
 
-    async def _earlier(self, tenant: str, request_id: str, request_hash: bytes) -> str | None:
-        live = self._roster.named(tenant, request_id)
-        if live is not None:
-            return self._same(request_id, request_hash, live.run_id, live.request_hash)
-        found = await self._store.find_request(tenant, request_id)
-        if found is None:
-            return None
-        return self._same(request_id, request_hash, found.run_id, found.request_hash)
-
-    @staticmethod
-    def _same(request_id: str, request_hash: bytes, run_id: str, known_hash: bytes) -> str:
-        if request_hash != known_hash:
-            message = f"Request id {request_id!r} came before with another body; choose a new one."
-            raise AlreadyExists("REQUEST_ID_REUSED", message)
-        return run_id
+    def _new_run_id(self) -> str:
+        return f"run_{self._new_id()}"
 
     async def get(self, tenant: str, run_id: str) -> run_pb2.Run:
         """Return the run as it is now. Raises `NotFound`."""
@@ -196,8 +196,25 @@ class Supervisor:
             raise CursorAhead(run_id, after, last)
         if over and after == last:
             return
-        async for frames in self._log.follow(run_id, after=after, milestones=milestones):
-            yield frames
+        async with aclosing(self._log.follow(run_id, after=after, milestones=milestones)) as batches:
+            async for frames in batches:
+                yield frames
+
+    def live_log(self, tenant: str, run_id: str) -> RunLog | None:
+        """Return the run's log where this process holds all of it; `follow` reads the others."""
+        live = self._roster.get(tenant, run_id)
+        return live.runner.log if live is not None and live.runner.log.first == 1 else None
+
+    async def update_metadata(self, tenant: str, run_id: str, metadata: Mapping[str, str]) -> run_pb2.Run:
+        """Replace a stored run's metadata, and return the run. Raises `NotFound`."""
+        live = self._roster.get(tenant, run_id)
+        if live is not None:
+            await live.runner.log.reach(1)
+        if not await self._store.update_run_metadata(tenant, run_id, metadata):
+            raise _no_run(run_id)
+        if live is not None:
+            live.runner.fold.annotate(metadata)
+        return await self.get(tenant, run_id)
 
     def cancel_soon(self, tenant: str, run_id: str) -> None:
         """Ask a run to end as cancelled, if it is under way."""
@@ -250,7 +267,7 @@ class Supervisor:
         admission.find_agent(self._agents, spec.agent)
         await admission.check_history(self._store, tenant, spec)
         resolved = await admission.resolve_references(self._store, tenant, items)
-        history = await self._store.history(tenant, spec, f"run_{self._new_id()}")
+        history = await self._store.history(tenant, spec, self._new_run_id())
         tools = (text for tool in spec.tools for text in (tool.function.description, tool.function.parameters))
         return estimate((spec.instructions, *tools), (*history, *resolved))
 
@@ -269,6 +286,7 @@ class Supervisor:
         assert run is not None, "nobody else changes the store while the server starts"
         stored = await self._store.read_events(left.run_id, 0, sys.maxsize)
         folded = fold(left.run_id, decode(b"".join(batch.frames for batch in stored)), run.input)
+        folded.annotate(run.spec.metadata)
         work = self._next_work(folded, left.attempt + 1)
         runner, _ = self._runner(left.tenant, folded, work, left.attempt + 1, logged=True)
         live = LiveRun(left.tenant, runner)
@@ -295,7 +313,10 @@ class Supervisor:
         while True:
             await asyncio.sleep(_SWEEP_SECONDS)
             self._roster.sweep()
-            await self.expire()
+            try:
+                await self.expire()
+            except Unavailable:
+                _logger.warning("sweep_put_off", retry_in=_SWEEP_SECONDS)
 
     async def expire(self) -> None:
         """Forget events and request ids that are past their time, a few at once so that writers do not wait long."""

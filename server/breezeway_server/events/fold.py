@@ -94,6 +94,11 @@ class RunFold:
             raise IllegalEvent(f"{self.run_id}: item {item_id} is not open")
         return item
 
+    def annotate(self, metadata: Mapping[str, str]) -> None:
+        """Replace the caller's notes, which alone of a run may change without an event."""
+        self._run.spec.metadata.clear()
+        self._run.spec.metadata.update(metadata)
+
     def head(self) -> run_pb2.Run:
         """Return the run without what was asked for, put in and brought forth; the caller owns it."""
         run = run_pb2.Run()
@@ -115,8 +120,14 @@ class RunFold:
         run = self._run
         if event.sequence != run.last_sequence + 1:
             raise IllegalEvent(f"{run.id}: event {event.sequence} came after {run.last_sequence}")
+        if event.attempt < run.attempt:
+            raise IllegalEvent(f"{run.id}: attempt {event.attempt} wrote after {run.attempt}")
         kind = event.WhichOneof("kind")
-        if kind is not None:
+        if kind is None:
+            # Newer than this reader, but even so neither the first event nor one after the last.
+            if self.over or run.state == run_pb2.RUN_STATE_UNSPECIFIED:
+                raise IllegalEvent(f"{run.id}: an event may not come in {run_pb2.RunState.Name(run.state)}")
+        else:
             state = TRANSITIONS.get((run.state, kind))
             if state is None:
                 raise IllegalEvent(f"{run.id}: {kind} may not come in {run_pb2.RunState.Name(run.state)}")

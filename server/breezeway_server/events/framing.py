@@ -14,7 +14,11 @@ _SHORT = tuple(_TAG + bytes([length]) for length in range(0x80))
 
 def frame(event: event_pb2.RunEvent) -> bytes:
     """Return the event as one frame."""
-    body = event.SerializeToString()
+    return element(event.SerializeToString())
+
+
+def element(body: bytes) -> bytes:
+    """Return an encoded message as one element of a repeated field 1."""
     length = len(body)
     if length < 0x80:
         return _SHORT[length] + body

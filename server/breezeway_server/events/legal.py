@@ -52,6 +52,9 @@ TRANSITIONS: Final[dict[tuple[run_pb2.RunState.ValueType, str], run_pb2.RunState
     (_RUNNING, "run_incomplete"): run_pb2.RUN_STATE_INCOMPLETE,
     (_RUNNING, "run_failed"): run_pb2.RUN_STATE_FAILED,
     (_RUNNING, "run_cancelled"): run_pb2.RUN_STATE_CANCELLED,
+    # Its agent may come to its end, or to a limit, and not wait for what it asked.
+    (_WAITING, "run_completed"): run_pb2.RUN_STATE_COMPLETED,
+    (_WAITING, "run_incomplete"): run_pb2.RUN_STATE_INCOMPLETE,
     (_WAITING, "run_failed"): run_pb2.RUN_STATE_FAILED,
     (_WAITING, "run_cancelled"): run_pb2.RUN_STATE_CANCELLED,
 }

@@ -5,6 +5,7 @@ that is slow costs nothing, and one that wakes up gets everything that has piled
 """
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Sequence
 
 import structlog
@@ -13,6 +14,7 @@ from breezeway.v1 import event_pb2
 from breezeway_server.errors import Unavailable
 from breezeway_server.events.fold import RunFold
 from breezeway_server.events.framing import decode, split
+from breezeway_server.events.gathering import Gathering
 from breezeway_server.events.legal import DELTA_KINDS, TERMINAL_KINDS
 from breezeway_server.events.log_store import Append, LogStore, NewRun, StoredFrames
 from breezeway_server.events.run_log import BATCH_BYTES, Fenced, RunLog
@@ -35,6 +37,7 @@ class EventLog:
         self._logs: dict[str, RunLog] = {}
         self._due: list[RunLog] = []
         self._wake = asyncio.Event()
+        self._gathering = Gathering(time.monotonic)
 
     def open(self, run_id: str, attempt: int, *, logged: bool, after: int = 0) -> RunLog:
         """Begin to hold a run's log, behind event `after`; `close` ends that."""
@@ -59,6 +62,9 @@ class EventLog:
         """
         while True:
             await self._wake.wait()
+            pause = self._gathering.pause()
+            if pause > 0:
+                await asyncio.sleep(pause)
             self._wake.clear()
             await self._write_group()
 
@@ -78,6 +84,7 @@ class EventLog:
             for log in logs:
                 log.fail(error)
             return
+        self._gathering.sent(sum(len(append.frames) for append in appends))
         for log, append in zip(logs, appends, strict=True):
             if log.run_id in fenced:
                 log.fail(Fenced(log.run_id))

@@ -61,6 +61,10 @@ class OpenItem:
         """What kind its newest part is; None where it has none."""
         return self._parts[-1].refusal if self._parts else None
 
+    def thoughts(self, *, summary: bool) -> int:
+        """Return how many parts it has of a thought, or of the summary of one."""
+        return len(self._summary if summary else self._parts)
+
     def add_text(self, delta: event_pb2.TextDelta) -> None:
         """Take in more text."""
         part = self._part("message", self._parts, delta.content_index, refusal=False)

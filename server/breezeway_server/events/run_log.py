@@ -1,9 +1,11 @@
 """The log of one run, as far as this process holds it."""
 
 import asyncio
+from collections.abc import Callable
 
 from breezeway.v1 import event_pb2, run_pb2
 
+from breezeway_server.errors import Unavailable
 from breezeway_server.events.fold import RunFold
 from breezeway_server.events.framing import frame
 from breezeway_server.events.legal import DELTA_KINDS, TERMINAL_KINDS
@@ -13,8 +15,11 @@ from breezeway_server.events.log_store import Append, NewRun
 BATCH_BYTES = 256 * 1024
 
 
-class Fenced(Exception):
+class Fenced(Unavailable):
     """Another attempt owns the run, or the run is gone: this attempt must stop without another word."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__("RUN_NOT_HERE", f"{run_id} is not in the hands of this server any more; try again.", 1.0)
 
 
 class RunLog:
@@ -39,7 +44,8 @@ class RunLog:
         self._bytes = 0
         self._pending: Append | None = None
         self._state: run_pb2.RunState.ValueType = run_pb2.RUN_STATE_UNSPECIFIED
-        self._waiters: list[asyncio.Future[None]] = []
+        self._waiters: set[asyncio.Future[None]] = set()
+        self._watchers: list[Callable[[], None]] = []
 
     @property
     def size(self) -> int:
@@ -108,15 +114,22 @@ class RunLog:
         if self.error is not None:
             raise self.error
         waiter = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
+        self._waiters.add(waiter)
         try:
             await waiter
         finally:
             # A reader that was cancelled leaves at once: a run may be quiet for days.
-            if waiter in self._waiters:
-                self._waiters.remove(waiter)
+            self._waiters.discard(waiter)
         if self.error is not None:
             raise self.error
+
+    def watch(self, watcher: Callable[[], None]) -> None:
+        """Call `watcher` whenever more is visible or the log failed, until `unwatch`."""
+        self._watchers.append(watcher)
+
+    def unwatch(self, watcher: Callable[[], None]) -> None:
+        """Call it no more."""
+        self._watchers.remove(watcher)
 
     def read(self, after: int, *, milestones: bool) -> tuple[int, bytes]:
         """Return visible events above `after`, joined, and the cursor behind them.
@@ -142,10 +155,12 @@ class RunLog:
         self._wake()
 
     def _wake(self) -> None:
-        waiters, self._waiters = self._waiters, []
+        waiters, self._waiters = self._waiters, set()
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
+        for watcher in self._watchers:
+            watcher()
 
     def _forget(self, durable: int, keep: int) -> None:
         drop = 0

@@ -73,7 +73,8 @@ class StoreService(store_service_pb2_grpc.StoreServiceServicer):
         conversation = await self._conversation(request.conversation_id)
         conversation.metadata.clear()
         conversation.metadata.update(request.metadata)
-        await self._store.update_conversation(TENANT, conversation)
+        if not await self._store.update_conversation(TENANT, conversation):
+            raise _no_conversation(request.conversation_id)
         return store_service_pb2.UpdateConversationResponse(conversation=conversation)
 
     async def DeleteConversation(
@@ -154,7 +155,7 @@ class StoreService(store_service_pb2_grpc.StoreServiceServicer):
             raise InvalidRequest(field, f"{field} has {len(items)} items; it may have {_MAX_ITEMS}.")
         validation.each(items, field)
         resolved = await admission.resolve_references(self._store, TENANT, items)
-        taken = admission.take_in(resolved, f"run_{self._new_id()}")
+        taken = admission.take_in(resolved, f"run_{self._new_id()}", time.time_ns())
         for item in taken:
             # They belong to no run; the id only sorts them.
             item.ClearField("run_id")

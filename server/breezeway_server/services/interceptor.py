@@ -47,16 +47,20 @@ def _guarded(behavior: Any) -> Any:
             return await behavior(request, context)
         except BreezewayError as error:
             await _abort(context, status_of(error))
-        except Exception as error:
-            # A fault of ours: the traceback stays inside, an id that leads to it goes out.
-            if isinstance(error, grpc.aio.AbortError):
-                raise
-            request_id = uuid.uuid4().hex
-            _logger.exception("internal_error", request_id=request_id)
-            message = f"Something went wrong inside; the server's log has the details under {request_id}."
-            await _abort(context, status_pb2.Status(code=grpc.StatusCode.INTERNAL.value[0], message=message))
+        except grpc.aio.AbortError:
+            raise
+        except Exception as error:  # noqa: BLE001 - it is logged with its traceback there
+            await _abort(context, internal_status(error))
 
     return guarded
+
+
+def internal_status(error: Exception) -> status_pb2.Status:
+    """Return the status of a fault of ours: its traceback is logged, and an id that leads to it goes out."""
+    request_id = uuid.uuid4().hex
+    _logger.error("internal_error", request_id=request_id, exc_info=error)
+    message = f"Something went wrong inside; the server's log has the details under {request_id}."
+    return status_pb2.Status(code=grpc.StatusCode.INTERNAL.value[0], message=message)
 
 
 def status_of(error: BreezewayError) -> status_pb2.Status:

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 
-from breezeway.v1 import item_pb2, run_pb2, run_service_pb2, run_service_pb2_grpc
+from breezeway.v1 import item_pb2, run_pb2, run_service_pb2, run_service_pb2_grpc, stream_service_pb2
 
 from breezeway_server.engine.supervisor import Supervisor
 from breezeway_server.errors import InvalidRequest, NotFound
@@ -28,6 +28,13 @@ async def create(
     body = run_service_pb2.CreateRunRequest(spec=spec, input=items)
     request_hash = hashlib.sha256(body.SerializeToString(deterministic=True)).digest() if request_id else b""
     return await supervisor.create(TENANT, checked, items, request_id=request_id, request_hash=request_hash)
+
+
+def cancels(request: stream_service_pb2.StreamRunRequest) -> bool:
+    """Return whether the run is to be cancelled when the client that started it goes away."""
+    if request.on_disconnect == stream_service_pb2.DISCONNECT_POLICY_UNSPECIFIED:
+        return request.spec.durability == run_pb2.DURABILITY_MEMORY and not request.request_id
+    return request.on_disconnect == stream_service_pb2.DISCONNECT_POLICY_CANCEL
 
 
 class RunService(run_service_pb2_grpc.RunServiceServicer):
@@ -83,9 +90,8 @@ class RunService(run_service_pb2_grpc.RunServiceServicer):
         """See run_service.proto."""
         run_id = validation.run_id(request.run_id)
         validation.metadata(request.metadata, "metadata")
-        if not await self._store.update_run_metadata(TENANT, run_id, request.metadata):
-            raise NotFound("RUN_NOT_FOUND", f"There is no stored run {run_id}.")
-        return run_service_pb2.UpdateRunResponse(run=await self._store.get_run(TENANT, run_id))
+        run = await self._supervisor.update_metadata(TENANT, run_id, request.metadata)
+        return run_service_pb2.UpdateRunResponse(run=run)
 
     async def CancelRun(
         self, request: run_service_pb2.CancelRunRequest, context: Context

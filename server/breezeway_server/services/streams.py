@@ -3,16 +3,17 @@
 Its answers are frames that the log has encoded once (`events.framing`), so they are sent as they are.
 """
 
-import asyncio
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 import grpc
-from breezeway.v1 import run_pb2, stream_service_pb2
+from breezeway.v1 import stream_service_pb2
 
 from breezeway_server.engine.supervisor import Supervisor
 from breezeway_server.services import runs, validation
 from breezeway_server.services.caller import TENANT
 from breezeway_server.services.context import Context
+from breezeway_server.services.multiplex import Multiplex
 
 _NAME = stream_service_pb2.DESCRIPTOR.services_by_name["StreamService"].full_name
 
@@ -31,6 +32,9 @@ class StreamService:
                 "StreamRun": grpc.unary_stream_rpc_method_handler(
                     self.stream_run, request_deserializer=stream_service_pb2.StreamRunRequest.FromString
                 ),
+                "MultiplexRuns": grpc.stream_stream_rpc_method_handler(
+                    self.multiplex_runs, request_deserializer=stream_service_pb2.MultiplexRunsRequest.FromString
+                ),
                 "FollowRun": grpc.unary_stream_rpc_method_handler(
                     self.follow_run, request_deserializer=stream_service_pb2.FollowRunRequest.FromString
                 ),
@@ -42,15 +46,21 @@ class StreamService:
         run_id = await runs.create(self._supervisor, request.spec, request.input, request.request_id)
         try:
             await self._send(run_id, 0, request.detail, context)
-        except asyncio.CancelledError:
-            if _cancels(request):
+        finally:
+            # However the stream ended: a run that is over stays as it is.
+            if runs.cancels(request):
                 self._supervisor.cancel_soon(TENANT, run_id)
-            raise
 
     async def follow_run(self, request: stream_service_pb2.FollowRunRequest, context: Context) -> None:
         """See stream_service.proto."""
         run_id = validation.run_id(request.run_id)
         await self._send(run_id, request.after_sequence, request.detail, context)
+
+    async def multiplex_runs(
+        self, requests: AsyncIterator[stream_service_pb2.MultiplexRunsRequest], context: Context
+    ) -> None:
+        """See stream_service.proto."""
+        await Multiplex(self._supervisor, context).serve(requests)
 
     async def _send(
         self, run_id: str, after: int, detail: stream_service_pb2.StreamDetail.ValueType, context: Context
@@ -59,9 +69,3 @@ class StreamService:
         async with aclosing(self._supervisor.follow(TENANT, run_id, after=after, milestones=milestones)) as batches:
             async for frames in batches:
                 await context.write(frames)
-
-
-def _cancels(request: stream_service_pb2.StreamRunRequest) -> bool:
-    if request.on_disconnect == stream_service_pb2.DISCONNECT_POLICY_UNSPECIFIED:
-        return request.spec.durability == run_pb2.DURABILITY_MEMORY and not request.request_id
-    return request.on_disconnect == stream_service_pb2.DISCONNECT_POLICY_CANCEL

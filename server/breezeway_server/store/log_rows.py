@@ -27,7 +27,7 @@ _OWNERS = "SELECT id, attempt, tenant, conversation_id FROM runs WHERE id IN (SE
 
 def append(connection: Connection, appends: Sequence[Append]) -> frozenset[str]:
     """Write the events of many runs; see `LogStore.append`."""
-    fresh = [(append.run_id, append.attempt, append.new) for append in appends if append.new is not None]
+    fresh = [(append, append.new) for append in appends if append.new is not None]
     if fresh:
         _create(connection, fresh)
     known = msgspec.json.encode([append.run_id for append in appends]).decode()
@@ -52,36 +52,37 @@ def append(connection: Connection, appends: Sequence[Append]) -> frozenset[str]:
     return frozenset(append.run_id for append in appends) - {each.run_id for each in mine}
 
 
-def _create(connection: Connection, fresh: Sequence[tuple[str, int, NewRun]]) -> None:
+def _create(connection: Connection, fresh: Sequence[tuple[Append, NewRun]]) -> None:
     rows = [
         {
-            "id": run_id,
+            "id": append.run_id,
             "tenant": new.tenant,
             "agent": new.spec.agent,
             "dialect": new.spec.dialect,
-            "state": run_pb2.RUN_STATE_QUEUED,
-            "attempt": attempt,
+            # Its first events may have led it on already.
+            "state": append.state,
+            "attempt": append.attempt,
             "conversation_id": new.spec.conversation_id or None,
             "previous_run_id": new.spec.previous_run_id or None,
             "explicit_history": new.spec.explicit_history,
             "create_time_ns": new.create_time_ns,
             "spec": new.spec.SerializeToString(),
         }
-        for run_id, attempt, new in fresh
+        for append, new in fresh
     ]
     connection.execute(_INSERT_RUN, rows)
-    inputs = [row for _, _, new in fresh for row in _input_rows(new)]
+    inputs = [row for _, new in fresh for row in _input_rows(new)]
     if inputs:
         connection.execute(_INSERT_ITEM, inputs)
-    for run_id, _, new in fresh:
+    for append, new in fresh:
         if new.spec.metadata:
-            write_metadata(connection, run_id, new.spec.metadata)
+            write_metadata(connection, append.run_id, new.spec.metadata)
         if new.request_id:
             connection.execute(
                 insert(requests).values(
                     tenant=new.tenant,
                     request_id=new.request_id,
-                    run_id=run_id,
+                    run_id=append.run_id,
                     request_hash=new.request_hash,
                     create_time_ns=new.create_time_ns,
                 )

@@ -53,7 +53,8 @@ class SqliteStore:
 
     async def _read(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         def unit() -> T:
-            with self._engine.connect() as connection:
+            # One transaction, so that all statements of the unit see the same state.
+            with self._engine.begin() as connection:
                 return work(connection, *args, **kwargs)
 
         return await self._run(self._readers, unit)
@@ -204,8 +205,14 @@ def open_sqlite(directory: Path, synchronous: Literal["NORMAL", "FULL"]) -> Sqli
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _record: object) -> None:
+        # The driver would begin transactions before INSERT, UPDATE and DELETE only: reads and migrations need them too.
+        connection.isolation_level = None
         for pragma in ("journal_mode=WAL", f"synchronous={synchronous}", "foreign_keys=ON", "busy_timeout=5000"):
             connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN")
 
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))

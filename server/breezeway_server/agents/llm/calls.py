@@ -29,8 +29,8 @@ class ModelCaller:
 
     async def call(
         self, compose: Callable[[str], bytes], new_fold: Callable[[str], ModelStream]
-    ) -> AsyncGenerator[Step, None]:
-        """Yield the steps of one answer, its usage last.
+    ) -> AsyncGenerator[list[Step], None]:
+        """Yield the steps of one answer, as many at a time as came together, its usage last.
 
         `compose` makes the body for a model, `new_fold` the fold of its stream. Usage is said of every try that
         reported it. Raises `UpstreamError`, of the model tried last.
@@ -44,9 +44,9 @@ class ModelCaller:
                 if failure is not None and now() >= total_until:
                     raise failure
                 attempt = _Attempt(new_fold(model))
-                async with aclosing(attempt.steps(self._upstream, model, body, total_until)) as steps:
-                    async for step in steps:
-                        yield step
+                async with aclosing(attempt.steps(self._upstream, model, body, total_until)) as batches:
+                    async for batch in batches:
+                        yield batch
                 failure = attempt.failure
                 if failure is None:
                     return
@@ -78,15 +78,19 @@ class _Attempt:
 
     async def steps(
         self, upstream: Upstream, model: str, body: bytes, total_until: float
-    ) -> AsyncGenerator[Step, None]:
-        """The steps of the answer, then its usage where it is known, also where the try failed."""
+    ) -> AsyncGenerator[list[Step], None]:
+        """The steps of the answer, then its usage where it is known, also where the try failed or is cancelled."""
         try:
             async with aclosing(upstream.stream(model, body, self._fold, total_until=total_until)) as batches:
                 async for batch in batches:
                     self.begun = True
-                    for step in batch:
-                        yield step
+                    yield batch
         except UpstreamError as error:
             self.failure = error
+        except asyncio.CancelledError:
+            # What the upstream has reported by now is spent, although the run is called off.
+            if usage := self._fold.usage_step():
+                yield [usage]
+            raise
         if usage := self._fold.usage_step():
-            yield usage
+            yield [usage]

@@ -71,13 +71,13 @@ class LlmAgent:
                 yield ChoiceIncomplete(item_pb2.INCOMPLETE_REASON_MAX_ITERATIONS)
             if progress.pending or progress.waits_for_caller or progress.rounds >= self._max_iterations:
                 return
-            limited = False
             async with aclosing(self._ask(context, body, progress)) as answer:
-                async for step in answer:
-                    limited = limited or type(step) is ChoiceIncomplete
-                    yield step
+                async for batch in answer:
+                    for step in batch:
+                        yield step
+            # Where a limit cut the answer short, its calls are incomplete, and nothing is pending.
             after = progress_of(context.output)
-            if limited or not (after.pending or after.waits_for_caller):
+            if not (after.pending or after.waits_for_caller):
                 return
 
     def _run_pending(self, context: RunContext) -> AsyncGenerator[ToolCallOutput, None]:
@@ -92,7 +92,7 @@ class LlmAgent:
         """Begin no further tool."""
         self._toolbox.close()
 
-    def _ask(self, context: RunContext, body: Json, progress: Progress) -> AsyncGenerator[Step, None]:
+    def _ask(self, context: RunContext, body: Json, progress: Progress) -> AsyncGenerator[list[Step], None]:
         request = {
             **body,
             "messages": to_messages(

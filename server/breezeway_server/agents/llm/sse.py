@@ -27,6 +27,26 @@ class SseReader:
 
         Raises `SseError` where an event grows too large.
         """
+        if self._at_start or self._after_cr or self._data or b"\r" in chunk or b"\n\n" not in chunk:
+            return self._feed_lines(chunk)
+        # What nearly every chunk of every upstream is: events of one line each, and perhaps the start of another.
+        blocks = chunk.split(b"\n\n")
+        if self._line:
+            blocks[0] = b"".join((*self._line, blocks[0]))
+            self._line.clear()
+            self._held = 0
+        rest = blocks.pop()
+        events: list[bytes] = []
+        for block in blocks:
+            if block.startswith(b"data: ") and b"\n" not in block:
+                events.append(block[6:])
+            else:
+                events += self._events([*block.split(b"\n"), b""])
+        if rest:
+            self._feed_lines(rest)
+        return events
+
+    def _feed_lines(self, chunk: bytes) -> list[bytes]:
         if self._after_cr and chunk:
             # The LF of a CRLF that was cut in two ends no further line.
             self._after_cr = False

@@ -1,6 +1,6 @@
 """One model call's stream, folded: chunks of a chat completion in, steps out. No I/O."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from uuid import uuid4
 
 import msgspec
@@ -8,7 +8,7 @@ from breezeway.v1 import item_pb2, run_pb2
 
 from breezeway_server.agents.llm import errors
 from breezeway_server.agents.llm.redaction import Redactor
-from breezeway_server.agents.llm.wire import Choice, Chunk, Delta, ErrorBody, Logprobs, ToolCallPiece, decode_error
+from breezeway_server.agents.llm.wire import Choice, Chunk, ErrorBody, Logprobs, ToolCallPiece, decode_error
 from breezeway_server.agents.steps import (
     ChoiceIncomplete,
     ModelCallCompleted,
@@ -65,30 +65,22 @@ class ModelStream:
         self.done = False
         """The upstream has said that nothing more comes."""
 
-    def feed(self, data: bytes) -> list[Step]:
-        """The steps that one event's data stands for. Raises `UpstreamError`."""
-        if data == b"[DONE]":
-            self.done = True
-            return []
-        if not data:
-            return []
-        try:
-            chunk = _DECODER.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            what = (
-                "events of another form" if isinstance(error, msgspec.ValidationError) else "events that are not JSON"
-            )
-            raise errors.malformed(self._model, what) from None
-        if bytes(chunk.error) != b"null":
-            raise errors.in_stream(self._model, decode_error(data), self._redact)
-        if chunk.model:
-            self._answering_model = chunk.model
-        if chunk.usage is not None:
-            self._usage = chunk.usage.to_usage()
-        steps: list[Step] = []
-        for choice in chunk.choices or ():
-            self._take(choice, steps)
-        return steps
+    def feed(self, events: Iterable[bytes], steps: list[Step]) -> None:
+        """Append the steps that the data of these events stands for.
+
+        Raises `UpstreamError`; the steps before the fault are in the list by then.
+        """
+        for data in events:
+            if data == b"[DONE]":
+                self.done = True
+            elif data:
+                chunk = self._decode(data)
+                if chunk.model:
+                    self._answering_model = chunk.model
+                if chunk.usage is not None:
+                    self._usage = chunk.usage.to_usage()
+                for choice in chunk.choices or ():
+                    self._take(choice, steps)
 
     def finish(self) -> list[Step]:
         """What is left to say at the end of the stream. Raises `UpstreamError` where the end came too early."""
@@ -102,15 +94,39 @@ class ModelStream:
         """The call's usage as last reported, or None where it was not."""
         return None if self._usage is None else ModelCallCompleted(self._answering_model, self._usage)
 
+    def _decode(self, data: bytes) -> Chunk:
+        try:
+            chunk = _DECODER.decode(data)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            what = (
+                "events of another form" if isinstance(error, msgspec.ValidationError) else "events that are not JSON"
+            )
+            raise errors.malformed(self._model, what) from None
+        if chunk.error is not None:
+            raise errors.in_stream(self._model, decode_error(data), self._redact)
+        return chunk
+
     def _take(self, choice: Choice, steps: list[Step]) -> None:
-        if choice.index in self._finished:
+        index = choice.index
+        if index in self._finished:
             # Some upstreams append a last chunk with filter results; nothing of the answer comes after its end.
             return
-        self._unfinished.add(choice.index)
-        if choice.delta is not None:
-            self._take_delta(choice.index, choice.delta, choice.logprobs, steps)
+        self._unfinished.add(index)
+        delta = choice.delta
+        if delta is not None:
+            if thought := delta.reasoning_content or delta.reasoning:
+                steps.append(ReasoningDelta(thought, choice_index=index))
+            if delta.content:
+                if choice.logprobs is None:
+                    steps.append(TextDelta(delta.content, index))
+                else:
+                    steps.append(TextDelta(delta.content, index, _tokens(choice.logprobs)))
+            if delta.refusal:
+                steps.append(RefusalDelta(delta.refusal, index))
+            for piece in delta.tool_calls or ():
+                self._take_piece(index, piece, steps)
         if choice.finish_reason:
-            self._end(choice.index, choice.finish_reason, steps)
+            self._end(index, choice.finish_reason, steps)
 
     def _end(self, index: int, finish_reason: str, steps: list[Step]) -> None:
         self._unfinished.discard(index)
@@ -122,21 +138,6 @@ class ModelStream:
             steps.append(ChoiceIncomplete(reason, index))
         else:
             steps += self._complete_calls(index)
-
-    def _take_delta(self, index: int, delta: Delta, logprobs: Logprobs | None, steps: list[Step]) -> None:
-        if thought := delta.reasoning_content or delta.reasoning:
-            steps.append(ReasoningDelta(thought, choice_index=index))
-        if delta.content:
-            tokens = (
-                tuple(bytes(token).decode(errors="replace") for token in logprobs.content or ())
-                if logprobs is not None
-                else ()
-            )
-            steps.append(TextDelta(delta.content, index, tokens))
-        if delta.refusal:
-            steps.append(RefusalDelta(delta.refusal, index))
-        for piece in delta.tool_calls or ():
-            self._take_piece(index, piece, steps)
 
     def _take_piece(self, choice_index: int, piece: ToolCallPiece, steps: list[Step]) -> None:
         name = (piece.function.name if piece.function is not None else None) or ""
@@ -179,3 +180,7 @@ class ModelStream:
         if any(not call.call_id for _, call in calls):
             raise errors.malformed(self._model, "a tool call without a name")
         return [ToolCallCompleted(call.call_id) for _, call in calls]
+
+
+def _tokens(logprobs: Logprobs) -> tuple[str, ...]:
+    return tuple(bytes(token).decode(errors="replace") for token in logprobs.content or ())

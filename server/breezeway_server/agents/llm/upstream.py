@@ -11,9 +11,9 @@ from yarl import URL
 
 from breezeway_server.agents.llm import errors
 from breezeway_server.agents.llm.deadline import ReadDeadline, Timeouts
+from breezeway_server.agents.llm.reader import StepReader
 from breezeway_server.agents.llm.redaction import Redactor
 from breezeway_server.agents.llm.sessions import UpstreamSession
-from breezeway_server.agents.llm.sse import SseError, SseReader
 from breezeway_server.agents.llm.stream import ModelStream
 from breezeway_server.agents.llm.wire import decode_error
 from breezeway_server.agents.steps import Step
@@ -70,7 +70,7 @@ class Upstream:
         try:
             deadline.wait_begins()
             await self._check(model, response)
-            reader = _Reader(model, fold)
+            reader = StepReader(model, fold)
             while not fold.done:
                 deadline.wait_begins()
                 chunk = await response.content.readany()
@@ -133,36 +133,6 @@ class Upstream:
             self.redact,
             retry_after=errors.read_retry_after(response.headers, time.time()),
         )
-
-
-class _Reader:
-    """From chunks to steps. `fault` is what stopped it: the steps before it are good and are to be told first."""
-
-    def __init__(self, model: str, fold: ModelStream) -> None:
-        self._model = model
-        self._fold = fold
-        self._sse = SseReader()
-        self._seen_bytes = False
-        self._seen_events = False
-        self.fault: errors.UpstreamError | None = None
-
-    def feed(self, chunk: bytes) -> list[Step]:
-        self._seen_bytes = True
-        steps: list[Step] = []
-        try:
-            for data in self._sse.feed(chunk):
-                self._seen_events = True
-                steps += self._fold.feed(data)
-        except errors.UpstreamError as error:
-            self.fault = error
-        except SseError:
-            self.fault = errors.malformed(self._model, "an event that is too large")
-        return steps
-
-    def finish(self) -> list[Step]:
-        if self._seen_bytes and not self._seen_events:
-            raise errors.malformed(self._model, "something else than events")
-        return self._fold.finish()
 
 
 async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:

@@ -1,0 +1,36 @@
+"""Request ids: the same id with the same body is the same run."""
+
+import asyncio
+from weakref import WeakValueDictionary
+
+from breezeway_server.engine.roster import Roster
+from breezeway_server.errors import AlreadyExists
+from breezeway_server.store.base import Store
+
+
+class Requests:
+    """Finds the run that a request id named before, among those that are here and those in the store."""
+
+    def __init__(self, store: Store, roster: Roster) -> None:
+        self._store = store
+        self._roster = roster
+        self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+
+    def lock(self, tenant: str, request_id: str) -> asyncio.Lock:
+        """Return what to hold from before `earlier` until a new run has begun: a repeat must not come in between."""
+        return self._locks.setdefault((tenant, request_id), asyncio.Lock())
+
+    async def earlier(self, tenant: str, request_id: str, request_hash: bytes) -> str | None:
+        """Return the id of the run, None where there is none. Raises `AlreadyExists` where the body was another."""
+        live = self._roster.named(tenant, request_id)
+        if live is not None:
+            run_id, known = live.run_id, live.request_hash
+        else:
+            found = await self._store.find_request(tenant, request_id)
+            if found is None:
+                return None
+            run_id, known = found.run_id, found.request_hash
+        if request_hash != known:
+            message = f"Request id {request_id!r} came before with another body; choose a new one."
+            raise AlreadyExists("REQUEST_ID_REUSED", message)
+        return run_id

@@ -1,0 +1,185 @@
+"""MultiplexRuns: the events of many runs over one call, in one message for all that is ready."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+
+import grpc
+from breezeway.v1 import stream_service_pb2
+from google.rpc import status_pb2
+
+from breezeway_server.engine.supervisor import Supervisor
+from breezeway_server.errors import BreezewayError
+from breezeway_server.events.framing import element
+from breezeway_server.events.gathering import Gathering
+from breezeway_server.events.run_log import BATCH_BYTES, RunLog
+from breezeway_server.services import runs
+from breezeway_server.services.caller import TENANT
+from breezeway_server.services.context import Context
+from breezeway_server.services.interceptor import internal_status, status_of
+
+_OK = status_pb2.Status()
+_FOLLOW_AGAIN = status_pb2.Status(code=grpc.StatusCode.ABORTED.value[0], message="FOLLOW_AGAIN")
+
+
+def _nothing() -> None:
+    """Watch nothing yet."""
+
+
+class _Follower:
+    """One tag: a cursor into one run's log."""
+
+    __slots__ = ("cancels", "cursor", "due", "log", "milestones", "tag", "watcher")
+
+    def __init__(self, start: stream_service_pb2.MultiplexStart, log: RunLog) -> None:
+        self.tag = start.tag
+        self.log = log
+        self.cursor = 0
+        self.milestones = start.run.detail == stream_service_pb2.STREAM_DETAIL_ITEMS
+        self.cancels = runs.cancels(start.run)
+        self.due = False
+        self.watcher: Callable[[], None] = _nothing
+
+    def take(self) -> tuple[bytes, status_pb2.Status | None]:
+        """Return what is ready as joined frames, and how it ends where it does."""
+        log = self.log
+        if self.cursor + 1 < log.first:
+            # What lies between is only in the store: not worth holding up the others.
+            return b"", _FOLLOW_AGAIN
+        frames = b""
+        if self.cursor < log.visible:
+            self.cursor, frames = log.read(self.cursor, milestones=self.milestones)
+        if self.cursor < log.visible:
+            return frames, None
+        if log.over:
+            return frames, _OK
+        if isinstance(log.error, BreezewayError):
+            return frames, status_of(log.error)
+        return frames, None
+
+
+class Multiplex:
+    """One call of MultiplexRuns."""
+
+    def __init__(self, supervisor: Supervisor, context: Context) -> None:
+        self._supervisor = supervisor
+        self._context = context
+        self._followers: dict[int, _Follower] = {}
+        self._starting: dict[int, asyncio.Task[None]] = {}
+        self._due: list[_Follower] = []
+        self._ends: list[bytes] = []
+        self._wake = asyncio.Event()
+        self._gathering = Gathering(time.monotonic)
+
+    async def serve(self, requests: AsyncIterator[stream_service_pb2.MultiplexRunsRequest]) -> None:
+        """Follow what the caller starts until it has no more to ask and all of that has ended."""
+        reading = asyncio.create_task(self._read(requests))
+        try:
+            while not (reading.done() and not self._followers and not self._starting):
+                await self._wake.wait()
+                pause = self._gathering.pause()
+                if pause > 0:
+                    await asyncio.sleep(pause)
+                self._wake.clear()
+                await self._write()
+            await reading
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, *self._starting.values(), return_exceptions=True)
+            for follower in list(self._followers.values()):
+                self._stop(follower, disconnected=True)
+
+    async def _read(self, requests: AsyncIterator[stream_service_pb2.MultiplexRunsRequest]) -> None:
+        try:
+            async for request in requests:
+                for start in request.starts:
+                    self._starting[start.tag] = asyncio.create_task(self._start(start))
+                for stop in request.stops:
+                    self._stop_tag(stop)
+        finally:
+            for task in self._starting.values():
+                task.cancel()
+            self._wake.set()
+
+    async def _start(self, start: stream_service_pb2.MultiplexStart) -> None:
+        try:
+            run_id = await runs.create(self._supervisor, start.run.spec, start.run.input, start.run.request_id)
+        except BreezewayError as error:
+            self._end(start.tag, status_of(error))
+        except Exception as error:  # noqa: BLE001 - a fault of ours must end this start, and not the others
+            self._end(start.tag, internal_status(error))
+        else:
+            log = self._supervisor.live_log(TENANT, run_id)
+            if log is None:
+                # A run of an earlier request with the same id, which is over or far along.
+                self._end(start.tag, _FOLLOW_AGAIN, run_id)
+            else:
+                self._follow(_Follower(start, log))
+        finally:
+            self._starting.pop(start.tag, None)
+
+    def _follow(self, follower: _Follower) -> None:
+        self._followers[follower.tag] = follower
+        follower.watcher = partial(self._mark, follower)
+        follower.log.watch(follower.watcher)
+        self._mark(follower)
+
+    def _mark(self, follower: _Follower) -> None:
+        if not follower.due:
+            follower.due = True
+            self._due.append(follower)
+            self._wake.set()
+
+    def _end(self, tag: int, status: status_pb2.Status, run_id: str = "") -> None:
+        batch = stream_service_pb2.MultiplexBatch(tag=tag, end=status, run_id=run_id)
+        self._ends.append(element(batch.SerializeToString()))
+        self._wake.set()
+
+    def _stop_tag(self, stop: stream_service_pb2.MultiplexStop) -> None:
+        starting = self._starting.get(stop.tag)
+        if starting is not None:
+            starting.cancel()
+        follower = self._followers.get(stop.tag)
+        if follower is not None:
+            self._stop(follower, disconnected=stop.disconnected)
+
+    def _stop(self, follower: _Follower, *, disconnected: bool) -> None:
+        del self._followers[follower.tag]
+        follower.log.unwatch(follower.watcher)
+        if disconnected and follower.cancels:
+            self._supervisor.cancel_soon(TENANT, follower.log.run_id)
+        self._wake.set()
+
+    async def _write(self) -> None:
+        """Send what is ready for all tags in one message; a part of it where it is very much."""
+        due, self._due = self._due, []
+        batches, self._ends = self._ends, []
+        events, size = len(batches), 0
+        for follower in due:
+            follower.due = False
+            if follower.tag not in self._followers:
+                continue
+            if size > BATCH_BYTES:
+                self._mark(follower)
+                continue
+            before = follower.cursor
+            frames, end = follower.take()
+            if frames or end is not None:
+                batches.append(_batch(follower, frames, end))
+                events += follower.cursor - before
+                size += len(frames)
+            if end is not None:
+                self._stop(follower, disconnected=False)
+            elif follower.cursor < follower.log.visible:
+                self._mark(follower)
+        if batches:
+            await self._context.write(b"".join(batches))
+            self._gathering.sent(events)
+
+
+def _batch(follower: _Follower, frames: bytes, end: status_pb2.Status | None) -> bytes:
+    run_id = follower.log.run_id if end is not None and end is not _OK else ""
+    rest = stream_service_pb2.MultiplexBatch(tag=follower.tag, end=end, run_id=run_id).SerializeToString()
+    # The frames are the batch's field 1 as they are (events.framing).
+    return element(frames + rest)
