@@ -8,7 +8,6 @@ import uvloop
 from breezeway_shim.config import ShimSettings
 from breezeway_shim.server import serve
 
-
 # Exit statuses that tell whoever started this that starting it again as it is would not help.
 _BAD_CONFIGURATION = 2
 _CANNOT_LISTEN = 3

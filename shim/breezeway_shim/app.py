@@ -12,6 +12,8 @@ from breezeway_shim.dialects.conversations import handler as conversations
 from breezeway_shim.dialects.models import handler as models
 from breezeway_shim.dialects.responses import handler as responses
 from breezeway_shim.middleware import add_headers, identify, shape_errors
+from breezeway_shim.transcoding import native
+from breezeway_shim.transcoding.openapi import handler as openapi
 
 
 def build_app(settings: ShimSettings, backend: Backend) -> web.Application:
@@ -24,7 +26,7 @@ def build_app(settings: ShimSettings, backend: Backend) -> web.Application:
     app[BACKEND] = backend
     app.cleanup_ctx.append(_close_backend)
     app.on_response_prepare.append(add_headers)
-    for dialect in (index, chat_completions, responses, conversations, models):
+    for dialect in (index, chat_completions, responses, conversations, models, native, openapi):
         dialect.add_routes(app)
     return app
 

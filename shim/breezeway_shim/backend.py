@@ -1,11 +1,13 @@
 """The way to the server: one gRPC channel, its stubs, and what of a request travels along as metadata."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from typing import Protocol
+import asyncio
+from contextlib import suppress
+from functools import partial
+from typing import TypeVar
 
 import grpc
 from aiohttp import web
-from breezeway.v1 import event_pb2, stream_service_pb2
+from breezeway.v1 import run_service_pb2, stream_service_pb2
 from breezeway.v1.agent_registry_service_pb2 import ListAgentsRequest
 from breezeway.v1.agent_registry_service_pb2_grpc import AgentRegistryServiceStub
 from breezeway.v1.run_service_pb2_grpc import RunServiceStub
@@ -13,7 +15,12 @@ from breezeway.v1.store_service_pb2_grpc import StoreServiceStub
 from breezeway.v1.stream_service_pb2_grpc import StreamServiceStub
 from grpc_health.v1 import health_pb2
 
-from breezeway_shim.errors import FieldToParam, RequestError, cut_short, rpc_errors, unauthenticated
+from breezeway_shim.errors import FieldToParam, RequestError, rpc_errors, says_why, unauthenticated
+from breezeway_shim.multiplexing import Multiplexer
+from breezeway_shim.reconnecting import Batches, EventCall, Patience, follow_through
+
+Request = TypeVar("Request")
+Reply = TypeVar("Reply")
 
 REQUEST_ID = web.RequestKey("request_id", str)
 
@@ -39,33 +46,33 @@ _CHANNEL_OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
+    # A server whose machine is gone says nothing; without these its streams would stay quiet for ever.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
 )
+
+# A larger request would hold up the others on the call that all runs share.
+_MOST_SHARED_BYTES = 64 * 1024
 
 # A server that takes longer to say that it is well is not.
 _HEALTH_SECONDS = 5.0
 
-_TERMINAL = frozenset({"run_completed", "run_incomplete", "run_failed", "run_cancelled"})
-
 Metadata = tuple[tuple[str, str], ...]
 
 
-class _Batch(Protocol):
-    @property
-    def events(self) -> Sequence[event_pb2.RunEvent]: ...
-
-
-class _Call(Protocol):
-    def __aiter__(self) -> AsyncIterator[_Batch]: ...
-    def cancel(self) -> bool: ...
-
-
 class Backend:
-    """The server as the shim sees it. Made inside the running loop; `close` when done."""
+    """The server as the shim sees it. Made inside the running loop; `close` when done.
 
-    def __init__(self, target: str) -> None:
+    A server that was lost is waited for, `reconnect_seconds` long: streams of runs go on, and reads are made again.
+    """
+
+    def __init__(self, target: str, *, reconnect_seconds: float) -> None:
+        self._reconnect_seconds = reconnect_seconds
+        self._given_up = asyncio.Event()
         self._channel = grpc.aio.insecure_channel(target, options=_CHANNEL_OPTIONS)
         self.runs = RunServiceStub(self._channel)
         self.streams = StreamServiceStub(self._channel)
+        self._multiplexer = Multiplexer(self.streams.MultiplexRuns)
         self.agents = AgentRegistryServiceStub(self._channel)
         self.store = StoreServiceStub(self._channel)
         self._check_health = self._channel.unary_unary(
@@ -74,21 +81,102 @@ class Backend:
             response_deserializer=health_pb2.HealthCheckResponse.FromString,
         )
 
+    @property
+    def channel(self) -> grpc.aio.Channel:
+        """The channel itself, for calls that are known by their descriptors alone."""
+        return self._channel
+
+    def give_up(self) -> None:
+        """Wait no longer for a server that is lost, because nobody will be here when it comes back."""
+        self._given_up.set()
+
     async def close(self) -> None:
         """Close the channel; calls that are under way are cancelled."""
+        self.give_up()
+        await self._multiplexer.close()
         await self._channel.close()
+
+    async def read(
+        self,
+        method: grpc.aio.UnaryUnaryMultiCallable[Request, Reply],
+        request: Request,
+        metadata: Metadata,
+        field_to_param: FieldToParam = str,
+    ) -> Reply:
+        """The reply to a call that changes nothing, and so is made a second time where the server was lost.
+
+        Raises `ApiError`, the latest when the server has not been back for the time that it is waited for.
+        """
+        with rpc_errors(field_to_param):
+            try:
+                return await method(request, metadata=metadata)
+            except grpc.aio.AioRpcError as error:
+                if error.code() is not grpc.StatusCode.UNAVAILABLE or self._given_up.is_set():
+                    raise
+                lost = error
+            try:
+                return await method(request, metadata=metadata, wait_for_ready=True, timeout=self._reconnect_seconds)
+            except grpc.aio.AioRpcError as error:
+                if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                    raise lost from error
+                raise
 
     def stream_run(
         self, request: stream_service_pb2.StreamRunRequest, metadata: Metadata, field_to_param: FieldToParam = str
-    ) -> AsyncGenerator[Sequence[event_pb2.RunEvent], None]:
-        """Yield the batches of StreamRun; raises `ApiError`. Closing the generator cancels the call."""
-        return _batches(self.streams.StreamRun(request, metadata=metadata), field_to_param)
+    ) -> Batches:
+        """Yield the batches of a new run to its end, also over a restart of the server. Raises `ApiError`.
+
+        Closing the generator is leaving, and does to the run what `request.on_disconnect` says. A call that is lost
+        before its first event is made again only where `request_id` makes sure that it is the same run; where the
+        server refused it by name, its word stands.
+        """
+        cancels = request.on_disconnect == stream_service_pb2.DISCONNECT_POLICY_CANCEL
+        shared = request.ByteSize() <= _MOST_SHARED_BYTES
+
+        def begin() -> EventCall:
+            nonlocal shared
+            if shared:
+                # Once: a run that has to begin again is one that wants a call of its own.
+                shared = False
+                return self._multiplexer.start(request, metadata)
+            return self.streams.StreamRun(request, metadata=metadata)
+
+        return follow_through(
+            begin,
+            partial(self._follow, request.detail, metadata),
+            Patience(self._reconnect_seconds, self._given_up),
+            may_begin_again=lambda error: bool(request.request_id) and not says_why(error),
+            leave=partial(self._cancel if cancels else _do_nothing, metadata),
+            field_to_param=field_to_param,
+        )
 
     def follow_run(
         self, request: stream_service_pb2.FollowRunRequest, metadata: Metadata, field_to_param: FieldToParam = str
-    ) -> AsyncGenerator[Sequence[event_pb2.RunEvent], None]:
-        """Yield the batches of FollowRun; raises `ApiError`. Closing the generator cancels the call."""
-        return _batches(self.streams.FollowRun(request, metadata=metadata), field_to_param)
+    ) -> Batches:
+        """Yield the batches of a run to its end, also over a restart of the server. Raises `ApiError`.
+
+        Closing the generator changes nothing for the run.
+        """
+        return follow_through(
+            lambda: self.streams.FollowRun(request, metadata=metadata),
+            partial(self._follow, request.detail, metadata),
+            Patience(self._reconnect_seconds, self._given_up),
+            may_begin_again=lambda _: True,
+            leave=partial(_do_nothing, metadata),
+            field_to_param=field_to_param,
+        )
+
+    def _follow(
+        self, detail: stream_service_pb2.StreamDetail.ValueType, metadata: Metadata, run_id: str, after: int
+    ) -> EventCall:
+        request = stream_service_pb2.FollowRunRequest(run_id=run_id, after_sequence=after, detail=detail)
+        return self.streams.FollowRun(request, metadata=metadata)
+
+    async def _cancel(self, metadata: Metadata, run_id: str) -> None:
+        """Cancel a run whose reader left; where the server is not back yet, as soon as it is."""
+        request = run_service_pb2.CancelRunRequest(run_id=run_id)
+        with suppress(grpc.aio.AioRpcError):
+            await self.runs.CancelRun(request, metadata=metadata, wait_for_ready=True, timeout=self._reconnect_seconds)
 
     async def check_credentials(self, metadata: Metadata) -> None:
         """Raise `ApiError` where the server does not know the caller, by the cheapest call there is."""
@@ -104,18 +192,8 @@ class Backend:
         return bool(reply.status == health_pb2.HealthCheckResponse.SERVING)
 
 
-async def _batches(call: _Call, field_to_param: FieldToParam) -> AsyncGenerator[Sequence[event_pb2.RunEvent], None]:
-    events: Sequence[event_pb2.RunEvent] = ()
-    try:
-        with rpc_errors(field_to_param):
-            async for batch in call:
-                events = batch.events
-                yield events
-    finally:
-        call.cancel()
-    # Half an answer must not pass for a whole one. A follower that had everything gets nothing, and that is whole.
-    if events and events[-1].WhichOneof("kind") not in _TERMINAL:
-        raise cut_short()
+async def _do_nothing(metadata: Metadata, run_id: str) -> None:
+    """What leaving does to a run that goes on without its reader."""
 
 
 def metadata_of(request: web.Request) -> Metadata:

@@ -71,7 +71,8 @@ def validation_error(error: msgspec.ValidationError, path: str = "") -> RequestE
     if match := _MISSING.match(fault):
         below = _joined(below, match["field"])
         fault, code = "is required", "missing_required_parameter"
-    elif fault.startswith("Expected"):
+    elif ", got " in fault:
+        # Of a value that has the right type and lies outside its bounds, msgspec does not say what it got.
         code = "invalid_type"
     param = _joined(path, below)
     separator = " " if code == "missing_required_parameter" else ": "

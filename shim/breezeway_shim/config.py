@@ -20,6 +20,9 @@ class ShimSettings(BaseSettings):
     keepalive_seconds: float = Field(
         default=15.0, gt=0, description="how long a stream may be quiet before a comment is sent, in seconds"
     )
+    reconnect_seconds: float = Field(
+        default=30.0, ge=0, description="how long a server that was lost is waited for, in seconds"
+    )
 
     @property
     def http_address(self) -> tuple[str, int]:

@@ -44,8 +44,22 @@ REASONS: Mapping[str, ErrorKind] = {
     "PREVIOUS_RUN_NOT_FOUND": ErrorKind(
         400, INVALID_REQUEST, "previous_response_not_found", param="previous_response_id"
     ),
-    # Not now, or not so.
+    "CALL_NOT_FOUND": ErrorKind(400, INVALID_REQUEST, "call_not_found"),
+    # Not so.
     "INVALID_REQUEST": ErrorKind(400, INVALID_REQUEST, None),
+    "INVALID_CONTENT_PART": ErrorKind(400, INVALID_REQUEST, "invalid_content_part"),
+    "INVALID_IMAGE_URL": ErrorKind(400, INVALID_REQUEST, "invalid_image_url"),
+    "UNSUPPORTED_CONTENT": ErrorKind(400, INVALID_REQUEST, "unsupported_content_type"),
+    "UNSUPPORTED_CONTENT_TYPE": ErrorKind(400, INVALID_REQUEST, "unsupported_content_type"),
+    "TOOL_NAME_CLASH": ErrorKind(400, INVALID_REQUEST, "tool_name_clash", param="tools"),
+    # Not now. SDKs try 409, 429 and 503 again by themselves.
+    "TOO_MANY_RUNS": ErrorKind(429, "rate_limit_error", "rate_limit_exceeded"),
+    "SERVER_DRAINING": ErrorKind(503, SERVER_ERROR, "server_unavailable"),
+    "STORE_UNAVAILABLE": ErrorKind(503, SERVER_ERROR, "server_unavailable"),
+    "RUN_NOT_HERE": ErrorKind(503, SERVER_ERROR, "server_unavailable"),
+    "PREVIOUS_RUN_NOT_OVER": ErrorKind(
+        409, INVALID_REQUEST, "previous_response_not_over", param="previous_response_id"
+    ),
     "CONVERSATION_LOCKED": ErrorKind(409, INVALID_REQUEST, "conversation_locked"),
     "CONVERSATION_EXISTS": ErrorKind(409, INVALID_REQUEST, "conversation_exists"),
     "APPROVAL_ALREADY_RESOLVED": ErrorKind(409, INVALID_REQUEST, "approval_already_resolved"),
@@ -63,7 +77,18 @@ REASONS: Mapping[str, ErrorKind] = {
     "UPSTREAM_AUTH": ErrorKind(502, SERVER_ERROR, "upstream_auth"),
     # The run. 502: the fault lies with the agent behind this gateway, and 500 would point at the gateway itself.
     "AGENT_FAILED": ErrorKind(502, SERVER_ERROR, "agent_failed"),
-    "SERVER_RESTARTED": ErrorKind(502, SERVER_ERROR, "server_restarted"),
+    "AGENT_UNAVAILABLE": ErrorKind(502, SERVER_ERROR, "agent_unavailable"),
+    "AGENT_TIMEOUT": ErrorKind(504, SERVER_ERROR, "agent_timeout"),
+    "AGENT_REJECTED": ErrorKind(400, INVALID_REQUEST, "agent_rejected"),
+    "AGENT_REJECTED": ErrorKind(400, INVALID_REQUEST, "agent_rejected"),
+    "AGENT_TIMEOUT": ErrorKind(504, SERVER_ERROR, "agent_timeout"),
+    "AGENT_UNAVAILABLE": ErrorKind(502, SERVER_ERROR, "agent_unavailable"),
+    "DEMO_FAILURE": ErrorKind(502, SERVER_ERROR, "demo_failure"),
+    "RUN_TIMEOUT": ErrorKind(504, SERVER_ERROR, "run_timeout"),
+    # 503: its server was lost or stopped, and another try may find one that stays.
+    "RUN_INTERRUPTED": ErrorKind(503, SERVER_ERROR, "run_interrupted"),
+    "SERVER_RESTARTED": ErrorKind(503, SERVER_ERROR, "server_restarted"),
+    "SERVER_STOPPED": ErrorKind(503, SERVER_ERROR, "server_stopped"),
     # 499, nginx's word for a request that was called off: SDKs retry 409 and 5xx by themselves, and what somebody
     # cancelled must not be run again.
     "RUN_CANCELLED": ErrorKind(499, INVALID_REQUEST, "run_cancelled"),
@@ -165,6 +190,21 @@ def run_cancelled() -> ApiError:
 def cut_short() -> ApiError:
     """The answer where a run's events ended without telling how the run did."""
     return ApiError(502, SERVER_ERROR, "stream_cut_short", "The server stopped in the middle of the run.")
+
+
+def run_gone() -> ApiError:
+    """The answer where a run was lost with its server: one that is not stored lives in that process alone."""
+    return run_interrupted("The server was lost in the middle of the run. Please send the request again.")
+
+
+def run_interrupted(message: str) -> ApiError:
+    """The answer where a run, or this reader's part of it, was broken off with its server."""
+    return _from_kind(REASONS["RUN_INTERRUPTED"], message)
+
+
+def says_why(error: grpc.aio.AioRpcError) -> bool:
+    """Whether a failed call was refused by the server; else the way to the server broke, and it may have got there."""
+    return rpc_status.from_call(error) is not None
 
 
 def error_of_end(event: event_pb2.RunEvent) -> ApiError | None:

@@ -23,7 +23,8 @@ async def serve(settings: ShimSettings) -> None:
     loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, stopped.set)
-    app = build_app(settings, Backend(settings.grpc_target))
+    backend = Backend(settings.grpc_target, reconnect_seconds=settings.reconnect_seconds)
+    app = build_app(settings, backend)
     runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
     await runner.setup()
     try:
@@ -32,5 +33,6 @@ async def serve(settings: ShimSettings) -> None:
         await site.start()
         _log.info("listening", http=site.name, grpc=settings.grpc_target)
         await stopped.wait()
+        backend.give_up()
     finally:
         await runner.cleanup()

@@ -9,7 +9,8 @@ from aiohttp import web
 from breezeway_shim.errors import ApiError
 
 DONE = b"data: [DONE]\n\n"
-KEEP_ALIVE = b": keep-alive\n\n"
+# No blank line after it: that would end an event, and to openai-python an event with nothing but the id before it.
+KEEP_ALIVE = b": keep-alive\n"
 
 _HEADERS = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 

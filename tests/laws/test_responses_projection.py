@@ -9,7 +9,7 @@ from breezeway.v1 import event_pb2
 from breezeway_shim.dialects.responses.fold import RunFold
 from breezeway_shim.dialects.responses.objects import response_json
 from breezeway_shim.dialects.responses.projection import ResponseProjection
-from hypothesis import given, settings
+from hypothesis import given
 
 from tests.support.dialects import frames
 from tests.support.generated_logs import cut_coarsely, cut_finely, run_logs
@@ -117,8 +117,6 @@ def test_cutting_text_otherwise_changes_nothing_but_the_deltas(log: Log) -> None
     assert without_deltas(cut_finely(log)) == without_deltas(log) == without_deltas(cut_coarsely(log))
 
 
-# The SDK builds its validators when they are first needed.
-@settings(deadline=None)
 @given(log=run_logs())
 def test_the_official_sdk_takes_every_stream(log: Log) -> None:
     check_events(stream(log))

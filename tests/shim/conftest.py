@@ -17,7 +17,7 @@ async def server() -> AsyncIterator[FakeServer]:
 
 @pytest.fixture
 async def shim_url(server: FakeServer) -> AsyncIterator[str]:
-    async with serve_shim(server.target, max_body_bytes=100_000) as url:
+    async with serve_shim(server.target, max_body_bytes=100_000, reconnect_seconds=2) as url:
         yield url
 
 

@@ -27,9 +27,9 @@ async def test_an_unknown_route_is_named(http: aiohttp.ClientSession, path: str)
 
 
 async def test_a_wrong_method_says_which_are_right(http: aiohttp.ClientSession) -> None:
-    async with http.get(CHAT) as response:
+    async with http.delete(CHAT) as response:
         assert response.status == 405
-        assert response.headers["Allow"] == "POST"
+        assert response.headers["Allow"] == "GET, HEAD, POST"
         assert (await error_of(response))["code"] == "method_not_allowed"
 
 
@@ -96,7 +96,7 @@ async def test_health_is_the_servers(http: aiohttp.ClientSession, server: FakeSe
 
 
 async def test_a_server_that_is_not_there_is_503() -> None:
-    async with serve_shim("127.0.0.1:1") as url, aiohttp.ClientSession(url) as http:
+    async with serve_shim("127.0.0.1:1", reconnect_seconds=0.01) as url, aiohttp.ClientSession(url) as http:
         async with http.get("/health") as response:
             assert response.status == 503
         async with http.get("/v1/models") as response:

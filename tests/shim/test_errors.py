@@ -1,8 +1,13 @@
+import ast
+import re
+from pathlib import Path
+
+import breezeway_server
 import grpc
 import msgspec
 import pytest
 from breezeway.v1 import event_pb2, run_pb2
-from breezeway_shim.errors import ApiError, error_of_end, rpc_failed, run_failed
+from breezeway_shim.errors import REASONS, ApiError, error_of_end, rpc_failed, run_failed
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import status_pb2
 from grpc.aio import AioRpcError, Metadata
@@ -16,6 +21,10 @@ RUN_ERRORS = [
     ("UPSTREAM_ERROR", 502, "server_error", "upstream_error"),
     ("UPSTREAM_MALFORMED", 502, "server_error", "upstream_malformed"),
     ("UPSTREAM_AUTH", 502, "server_error", "upstream_auth"),
+    ("RUN_TIMEOUT", 504, "server_error", "run_timeout"),
+    ("RUN_INTERRUPTED", 503, "server_error", "run_interrupted"),
+    ("SERVER_STOPPED", 503, "server_error", "server_stopped"),
+    ("SERVER_RESTARTED", 503, "server_error", "server_restarted"),
     ("AGENT_FAILED", 502, "server_error", "agent_failed"),
     ("A_REASON_OF_TOMORROW", 502, "server_error", "a_reason_of_tomorrow"),
 ]
@@ -79,6 +88,16 @@ STATUSES = [
     (refusal(grpc.StatusCode.PERMISSION_DENIED, "NOT_YOURS", "No."), 403, "permission_denied", None),
     (refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_RUNS", "Full."), 429, "rate_limit_exceeded", None),
     (refusal(grpc.StatusCode.UNAVAILABLE, "SERVER_DRAINING", "Soon."), 503, "server_unavailable", None),
+    (refusal(grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE", "Soon."), 503, "server_unavailable", None),
+    (
+        refusal(grpc.StatusCode.FAILED_PRECONDITION, "PREVIOUS_RUN_NOT_OVER", "Wait."),
+        409,
+        "previous_response_not_over",
+        "previous_response_id",
+    ),
+    (refusal(grpc.StatusCode.OUT_OF_RANGE, "CURSOR_AHEAD", "No."), 400, "cursor_ahead", None),
+    (refusal(grpc.StatusCode.INVALID_ARGUMENT, "CALL_NOT_FOUND", "No."), 400, "call_not_found", None),
+    (refusal(grpc.StatusCode.NOT_FOUND, "ITEM_NOT_FOUND", "No."), 404, "not_found", None),
     (refusal(grpc.StatusCode.INTERNAL, "INTERNAL", "Quote request id 7."), 500, "internal_error", None),
 ]
 
@@ -107,3 +126,20 @@ def test_words_of_the_transport_do_not_reach_the_caller() -> None:
     assert error.status == 503
     assert "10.0.0.7" not in error.message
     assert error.headers == {"Retry-After": "1"}
+
+
+# The shim's own word for a run that somebody cancelled: over gRPC that is no error.
+OWN_REASONS = {"RUN_CANCELLED"}
+REASON = re.compile(r"(?!BREEZEWAY_|OPENAI_|XDG_)[A-Z]+(_[A-Z]+)+")
+
+
+def test_the_table_has_every_reason_of_the_server_and_no_other() -> None:
+    sources = Path(breezeway_server.__file__).parent.rglob("*.py")
+    constants = (
+        node.value
+        for source in sources
+        for node in ast.walk(ast.parse(source.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    )
+    reasons = {constant for constant in constants if REASON.fullmatch(constant)}
+    assert reasons | OWN_REASONS == set(REASONS)

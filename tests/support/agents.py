@@ -1,12 +1,13 @@
 """A run for agents under test: it takes in steps as the engine does, and refuses those that are out of order."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Self
 
 from breezeway.v1 import item_pb2, run_pb2
-from breezeway_server.agents.base import Agent
+from breezeway_server.agents.base import Agent, Approval
 from breezeway_server.agents.steps import (
     ChoiceIncomplete,
     ModelCallCompleted,
@@ -70,6 +71,12 @@ class FakeRun:
     steps: list[Step] = field(default_factory=list)
     items: list[item_pb2.Item] = field(default_factory=list)
     incomplete: list[ChoiceIncomplete] = field(default_factory=list)
+    approvals: dict[str, asyncio.Future[Approval]] = field(default_factory=dict)
+    """What was asked for, by call id, and what was decided."""
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once any approval is asked for."""
+    decide: Approval | None = None
+    """What is decided at once about all that is asked for; where None, whoever sets the future decides."""
     _speaking: dict[int, item_pb2.Item] = field(default_factory=dict)
     _calls: dict[str, item_pb2.Item] = field(default_factory=dict)
 
@@ -99,6 +106,22 @@ class FakeRun:
         """All text that was streamed."""
         return "".join(step.text for step in self.steps if isinstance(step, TextDelta))
 
+    async def approval(self, call_id: str) -> Approval:
+        """Ask once, and wait for the decision."""
+        if call_id not in self.approvals:
+            call = next(item for item in self.items if item.function_call.call_id == call_id)
+            assert call.status == COMPLETED, "only whole calls can be asked for"
+            assert call.function_call.executor == item_pb2.EXECUTOR_SERVER, "the caller's calls are the caller's"
+            request = item_pb2.ApprovalRequest(
+                call_id=call_id, name=call.function_call.name, arguments=call.function_call.arguments
+            )
+            self.items.append(item_pb2.Item(status=COMPLETED, approval_request=request))
+            self.approvals[call_id] = asyncio.get_running_loop().create_future()
+            if self.decide is not None:
+                self.approvals[call_id].set_result(self.decide)
+            self.asked.set()
+        return await asyncio.shield(self.approvals[call_id])
+
     async def follow(self, agent: Agent) -> AsyncGenerator[Step, None]:
         """Run the agent, taking in each of its steps before giving it out."""
         async with aclosing(agent.run(self)) as steps:
@@ -116,7 +139,15 @@ class FakeRun:
     def next_attempt(self) -> Self:
         """The same run after a crash: what was open is incomplete, and nothing else is lost."""
         self._close_all(INCOMPLETE, item_pb2.INCOMPLETE_REASON_INTERRUPTED)
-        return type(self)(self.input, self.spec, self.history, self.run_id, self.attempt + 1, items=list(self.items))
+        return type(self)(
+            self.input,
+            self.spec,
+            self.history,
+            self.run_id,
+            self.attempt + 1,
+            items=list(self.items),
+            approvals=self.approvals,
+        )
 
     def close(self) -> None:
         """The end of the agent closes what is left."""

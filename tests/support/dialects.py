@@ -5,6 +5,7 @@ from typing import Protocol
 
 from breezeway.v1 import event_pb2
 from breezeway_shim.dialects.chat_completions.projection import ChatProjection
+from breezeway_shim.dialects.responses.projection import ResponseProjection
 
 
 class Projection(Protocol):
@@ -16,6 +17,7 @@ class Projection(Protocol):
 # The name of a folder in tests/golden, and the projection whose transcripts it holds.
 DIALECTS: Mapping[str, Callable[[], Projection]] = {
     "chat_completions": lambda: ChatProjection(include_usage=True, tool_progress=True),
+    "responses": ResponseProjection,
 }
 
 

@@ -25,8 +25,17 @@ from tests.support.logs import read_log
 _FILES = (agent_registry_service_pb2, run_service_pb2, store_service_pb2, stream_service_pb2)
 _DELTAS = {"text_delta", "refusal_delta", "reasoning_delta", "tool_arguments_delta", "tool_progress"}
 
-Step: TypeAlias = Sequence[event_pb2.RunEvent] | asyncio.Event | status_pb2.Status
-"""A batch to send, an event to wait for, or the status to fail with."""
+
+class Lost:
+    """Fails the first call that comes to it; those that come later pass."""
+
+    def __init__(self, status: status_pb2.Status) -> None:
+        self.status = status
+        self.met = False
+
+
+Step: TypeAlias = Sequence[event_pb2.RunEvent] | asyncio.Event | status_pb2.Status | Lost
+"""A batch to send, an event to wait for, the status to fail with, or that with which one call fails."""
 
 
 class Call(NamedTuple):
@@ -43,14 +52,40 @@ class FakeServer:
     FollowRun plays the events above its sequence. Deltas are left out where the request asks for items.
     """
 
-    def __init__(self, target: str) -> None:
-        self.target = target
+    def __init__(self) -> None:
+        self._server = grpc.aio.server()
+        self._port = 0
         self.calls: list[Call] = []
         self.steps: list[Step] = []
         self.replies: dict[str, Message | status_pb2.Status | Callable[[Any], Message | status_pb2.Status]] = {}
+        # Fails the next call without a word of the server's, as a broken connection does.
+        self.breaks_once: grpc.StatusCode | None = None
         self.called = asyncio.Event()
+        self.followed = asyncio.Event()
         self.cancelled = asyncio.Event()
         self.health = health.aio.HealthServicer()
+
+    @property
+    def target(self) -> str:
+        """Where it serves."""
+        return f"127.0.0.1:{self._port}"
+
+    async def start(self) -> None:
+        """Serve; on the port of the last time, where there was one."""
+        self._server = grpc.aio.server()
+        self._port = self._server.add_insecure_port(self.target)
+        for file in _FILES:
+            for service in file.DESCRIPTOR.services_by_name.values():
+                handlers = {method.name: _handler(self, method) for method in service.methods}
+                handler = grpc.method_handlers_generic_handler(service.full_name, handlers)
+                self._server.add_generic_rpc_handlers((handler,))
+        health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
+        await self.health.set("", health_pb2.HealthCheckResponse.SERVING)
+        await self._server.start()
+
+    async def stop(self) -> None:
+        """Break all connections, and refuse new ones until the next start."""
+        await self._server.stop(grace=None)
 
     def plays(self, log: str | Sequence[event_pb2.RunEvent]) -> None:
         """Play a log, one event a batch."""
@@ -58,7 +93,7 @@ class FakeServer:
         self.steps = [[event] for event in events]
 
     async def unary(self, method: str, request: Any, context: Any) -> Any:
-        self._note(method, request, context)
+        await self._note(method, request, context)
         reply = self.replies[method]
         if callable(reply):
             reply = reply(request)
@@ -67,29 +102,93 @@ class FakeServer:
         return reply
 
     async def stream(self, method: str, request: Any, context: Any) -> AsyncGenerator[Any, None]:
-        self._note(method, request, context)
+        await self._note(method, request, context)
         only_items = request.detail == stream_service_pb2.STREAM_DETAIL_ITEMS
         after = request.after_sequence if method == "FollowRun" else 0
-        try:
-            for step in self.steps:
-                if isinstance(step, asyncio.Event):
-                    await step.wait()
-                elif isinstance(step, status_pb2.Status):
-                    await context.abort_with_status(rpc_status.to_status(step))
-                elif events := [
-                    event
-                    for event in step
-                    if event.sequence > after and not (only_items and event.WhichOneof("kind") in _DELTAS)
-                ]:
-                    # The two responses are the same on the wire.
-                    yield stream_service_pb2.StreamRunResponse(events=events)
-        except asyncio.CancelledError:
-            self.cancelled.set()
-            raise
+        for step in self.steps:
+            if isinstance(step, asyncio.Event):
+                await step.wait()
+            elif isinstance(step, Lost):
+                if not step.met:
+                    step.met = True
+                    await context.abort_with_status(rpc_status.to_status(step.status))
+            elif isinstance(step, status_pb2.Status):
+                await context.abort_with_status(rpc_status.to_status(step))
+            elif events := [
+                event
+                for event in step
+                if event.sequence > after and not (only_items and event.WhichOneof("kind") in _DELTAS)
+            ]:
+                # The two responses are the same on the wire.
+                yield stream_service_pb2.StreamRunResponse(events=events)
 
-    def _note(self, method: str, request: Any, context: Any) -> None:
+    async def _note(self, method: str, request: Any, context: Any) -> None:
         self.calls.append(Call(method, request, dict(context.invocation_metadata())))
         self.called.set()
+        if method == "FollowRun":
+            self.followed.set()
+        if code := self.breaks_once:
+            self.breaks_once = None
+            await context.abort(code, "recvmsg: Connection reset by peer")
+
+    async def _break_shared(self, request: Any, context: Any) -> None:
+        if self.breaks_once:
+            # A connection that breaks takes all runs with it.
+            await self._note("StreamRun", request.starts[0].run, context)
+
+    async def multiplexed(self, requests: AsyncIterator[Any], context: Any) -> None:
+        """Play a StreamRun for each start, over one call."""
+        playing: dict[int, asyncio.Task[None]] = {}
+
+        async def play(start: stream_service_pb2.MultiplexStart) -> None:
+            status = status_pb2.Status()
+            try:
+                async for reply in self.stream("StreamRun", start.run, _TagContext(dict(start.metadata))):
+                    await send(stream_service_pb2.MultiplexBatch(tag=start.tag, events=reply.events))
+            except _Aborted as aborted:
+                status = aborted.status
+            await send(stream_service_pb2.MultiplexBatch(tag=start.tag, end=status))
+
+        async def send(batch: stream_service_pb2.MultiplexBatch) -> None:
+            await context.write(stream_service_pb2.MultiplexRunsResponse(batches=[batch]))
+
+        try:
+            async for request in requests:
+                await self._break_shared(request, context)
+                for start in request.starts:
+                    playing[start.tag] = asyncio.create_task(play(start))
+                for stop in request.stops:
+                    if playing[stop.tag].cancel() and stop.disconnected:
+                        self.cancelled.set()
+        finally:
+            for task in playing.values():
+                task.cancel()
+            await asyncio.gather(*playing.values(), return_exceptions=True)
+
+
+class _Aborted(Exception):
+    """The one run of a multiplexed call has failed."""
+
+    def __init__(self, status: status_pb2.Status) -> None:
+        super().__init__(status.message)
+        self.status = status
+
+
+class _TagContext:
+    """What a call of its own would have as context, for one run of a multiplexed call."""
+
+    def __init__(self, metadata: dict[str, str]) -> None:
+        self._metadata = metadata
+
+    def invocation_metadata(self) -> list[tuple[str, str]]:
+        return list(self._metadata.items())
+
+    async def abort(self, code: grpc.StatusCode, message: str) -> None:
+        raise _Aborted(status_pb2.Status(code=code.value[0], message=message))
+
+    async def abort_with_status(self, status: Any) -> None:
+        trailing = dict(status.trailing_metadata)
+        raise _Aborted(status_pb2.Status.FromString(trailing["grpc-status-details-bin"]))
 
 
 def refusal(
@@ -112,20 +211,12 @@ def refusal(
 @asynccontextmanager
 async def fake_server() -> AsyncIterator[FakeServer]:
     """Serve on a port of 127.0.0.1 that is free."""
-    server = grpc.aio.server()
-    port = server.add_insecure_port("127.0.0.1:0")
-    fake = FakeServer(f"127.0.0.1:{port}")
-    for file in _FILES:
-        for service in file.DESCRIPTOR.services_by_name.values():
-            handlers = {method.name: _handler(fake, method) for method in service.methods}
-            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, handlers),))
-    health_pb2_grpc.add_HealthServicer_to_server(fake.health, server)
-    await fake.health.set("", health_pb2.HealthCheckResponse.SERVING)
-    await server.start()
+    fake = FakeServer()
+    await fake.start()
     try:
         yield fake
     finally:
-        await server.stop(grace=None)
+        await fake.stop()
 
 
 def _serialize(message: Message) -> bytes:
@@ -139,9 +230,16 @@ def _handler(fake: FakeServer, method: Any) -> Any:
         return await fake.unary(method.name, request, context)
 
     async def stream(request: Any, context: Any) -> AsyncGenerator[Any, None]:
-        async for reply in fake.stream(method.name, request, context):
-            yield reply
+        try:
+            async for reply in fake.stream(method.name, request, context):
+                yield reply
+        except (asyncio.CancelledError, GeneratorExit):
+            # The latter where the call was cancelled while it wrote.
+            fake.cancelled.set()
+            raise
 
+    if method.client_streaming:
+        return grpc.stream_stream_rpc_method_handler(fake.multiplexed, parse, _serialize)
     if method.server_streaming:
         return grpc.unary_stream_rpc_method_handler(stream, parse, _serialize)
     return grpc.unary_unary_rpc_method_handler(unary, parse, _serialize)

@@ -14,7 +14,8 @@ from breezeway_shim.config import ShimSettings
 async def serve_shim(grpc_target: str, **settings: Any) -> AsyncIterator[str]:
     """Serve on a port of 127.0.0.1 that is free, and give the URL."""
     shim_settings = ShimSettings(grpc_target=grpc_target, http_listen="127.0.0.1:0", **settings)
-    app = build_app(shim_settings, Backend(grpc_target))
+    backend = Backend(grpc_target, reconnect_seconds=shim_settings.reconnect_seconds)
+    app = build_app(shim_settings, backend)
     runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=1)
     await runner.setup()
     try:

@@ -163,18 +163,24 @@ class System:
         """The process of `serve` that runs `module`."""
         assert self._process is not None
         listing = subprocess.run(
-            ["ps", "-A", "-o", "pid=,ppid=,args="], check=True, capture_output=True, text=True, timeout=START_SECONDS
+            ["ps", "-A", "-ww", "-o", "pid=,ppid=,args="],
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=START_SECONDS,
         ).stdout
         for line in listing.splitlines():
             pid, parent, command = line.split(maxsplit=2)
             if int(parent) == self._process.pid and module in command.removeprefix(sys.executable).split():
                 return int(pid)
-        raise AssertionError(f"serve runs no {module}:\n{listing}")
+        raise AssertionError(f"serve runs no {module}")
 
     def close(self) -> None:
         """End it as hard as it takes, and give the ports back."""
-        if self._process is not None and self._process.poll() is None:
-            self.terminate()
+        if self._process is not None:
+            if self._process.poll() is None:
+                self.terminate()
+            self.output.close()
         for port in self._ports:
             port.close()
 

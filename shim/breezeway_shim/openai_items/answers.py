@@ -1,7 +1,7 @@
 """Pages of items over HTTP: which page is asked for, and the list object that answers."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 from aiohttp import web
@@ -22,8 +22,8 @@ class PageQuery(NamedTuple):
     ascending: bool
 
 
-def page_query(request: web.Request) -> PageQuery:
-    """`limit` (1 to 100, else 20), `after` and `order` (newest first, unless `asc`). Raises `RequestError`."""
+def page_query(request: web.Request, *, default_order: Literal["asc", "desc"] = "desc") -> PageQuery:
+    """`limit` (1 to 100, else 20), `after` and `order` (`asc`: oldest first). Raises `RequestError`."""
     limit = _DEFAULT_LIMIT
     if "limit" in request.query:
         given = request.query["limit"]
@@ -32,15 +32,19 @@ def page_query(request: web.Request) -> PageQuery:
             raise RequestError(
                 f"limit is {given!r}; it must lie between 1 and {_MAX_LIMIT}.", "limit", code="invalid_value"
             )
-    order = request.query.get("order", "desc")
+    order = request.query.get("order", default_order)
     if order not in {"asc", "desc"}:
         raise RequestError(f"order is {order!r}; it must be asc or desc.", "order", code="invalid_value")
     return PageQuery(limit, request.query.get("after", ""), order == "asc")
 
 
 def list_json(items: Iterable[item_pb2.Item], *, has_more: bool) -> dict[str, Any]:
-    """OpenAI's list object."""
-    data = items_json(items)
+    """OpenAI's list object of items."""
+    return list_object(items_json(items), has_more=has_more)
+
+
+def list_object(data: Sequence[Mapping[str, Any]], *, has_more: bool) -> dict[str, Any]:
+    """OpenAI's list object of what has ids."""
     return {
         "object": "list",
         "data": data,

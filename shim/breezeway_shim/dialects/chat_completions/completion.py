@@ -1,60 +1,49 @@
-"""The chat.completion object: a run's items and its end, collected."""
+"""The chat.completion object, built from a Run: the same in the answer of a POST and in a later GET."""
 
 from collections.abc import Iterable
 from typing import Any
 
 import msgspec
-from breezeway.v1 import event_pb2, item_pb2, run_pb2
+from breezeway.v1 import item_pb2, run_pb2
 
+from breezeway_shim.errors import INVALID_REQUEST, ApiError, run_cancelled, run_failed
 from breezeway_shim.ids import chat_completion_id
 
 
-class ChatCollector:
-    """Collects the events of a run that ends well; deltas may be among them and are not needed."""
+def completion_of(run: run_pb2.Run) -> dict[str, Any]:
+    """The chat.completion of a run that is over: the same from the fold of its events and from the store.
 
-    def __init__(self) -> None:
-        self._queued = event_pb2.RunEvent()
-        self._items: dict[str, item_pb2.Item] = {}
-        self._usage = run_pb2.Usage()
-        self._reason = item_pb2.INCOMPLETE_REASON_UNSPECIFIED
-
-    def add(self, event: event_pb2.RunEvent) -> None:
-        """Take in the next event."""
-        match event.WhichOneof("kind"):
-            case "run_queued":
-                self._queued = event
-            case "item_started":
-                self._items[event.item_started.item.id] = event.item_started.item
-            case "item_completed":
-                self._items[event.item_completed.item.id] = event.item_completed.item
-            case "run_completed":
-                self._usage = event.run_completed.usage
-            case "run_incomplete":
-                self._usage = event.run_incomplete.usage
-                self._reason = event.run_incomplete.reason
-            case _:
-                pass  # Deltas are summed up in the items, and failures are the handler's to answer.
-
-    def body(self) -> bytes:
-        """The chat.completion as JSON."""
-        spec = self._queued.run_queued.spec
-        choices: dict[int, list[item_pb2.Item]] = {index: [] for index in range(max(1, spec.sampling.n))}
-        for item in self._items.values():
-            choices.setdefault(item.choice_index, []).append(item)
-        reasons = {index: early_end(items) for index, items in choices.items()}
-        if not any(reasons.values()):
-            reasons = dict.fromkeys(choices, self._reason)
-        completion: dict[str, Any] = {
-            "id": chat_completion_id(self._queued.run_id),
-            "object": "chat.completion",
-            "created": self._queued.create_time.seconds,
-            "model": spec.agent,
-            "choices": [_choice(index, choices[index], reasons[index]) for index in sorted(choices)],
-            "usage": usage_of(self._usage),
-        }
-        if spec.metadata:
-            completion["metadata"] = dict(spec.metadata)
-        return msgspec.json.encode(completion)
+    Raises `ApiError` where there is none: what its caller was told of a run that failed or was cancelled, and
+    `run_not_over` before the end.
+    """
+    match run.state:
+        case run_pb2.RUN_STATE_COMPLETED | run_pb2.RUN_STATE_INCOMPLETE:
+            pass
+        case run_pb2.RUN_STATE_FAILED:
+            raise run_failed(run.error)
+        case run_pb2.RUN_STATE_CANCELLED:
+            raise run_cancelled()
+        case _:
+            message = "The completion is not over; wait for it, or follow it with stream=true."
+            raise ApiError(409, INVALID_REQUEST, "run_not_over", message)
+    spec = run.spec
+    choices: dict[int, list[item_pb2.Item]] = {index: [] for index in range(max(1, spec.sampling.n))}
+    for item in run.output:
+        choices.setdefault(item.choice_index, []).append(item)
+    reasons = {index: early_end(items) for index, items in choices.items()}
+    if not any(reasons.values()):
+        reasons = dict.fromkeys(choices, run.incomplete_reason)
+    completion: dict[str, Any] = {
+        "id": chat_completion_id(run.id),
+        "object": "chat.completion",
+        "created": run.create_time.seconds,
+        "model": spec.agent,
+        "choices": [_choice(index, choices[index], reasons[index]) for index in sorted(choices)],
+        "usage": usage_of(run.usage),
+    }
+    if spec.metadata:
+        completion["metadata"] = dict(spec.metadata)
+    return completion
 
 
 def usage_of(usage: run_pb2.Usage) -> dict[str, Any]:
@@ -119,7 +108,7 @@ def _choice(index: int, items: Iterable[item_pb2.Item], reason: item_pb2.Incompl
             case "function_call" if is_client_call(item):
                 # A call that was cut off with its server cannot be carried out, and the next attempt made its own.
                 if item.incomplete_reason != item_pb2.INCOMPLETE_REASON_INTERRUPTED:
-                    calls.append(_tool_call(item.function_call))
+                    calls.append(tool_call_json(item.function_call))
             case _:
                 pass  # What the agent does by itself has no place in a chat completion.
     said, declined = "".join(text), "".join(refusal)
@@ -141,7 +130,8 @@ def _choice(index: int, items: Iterable[item_pb2.Item], reason: item_pb2.Incompl
     }
 
 
-def _tool_call(call: item_pb2.FunctionCall) -> dict[str, Any]:
+def tool_call_json(call: item_pb2.FunctionCall) -> dict[str, Any]:
+    """A call as `tool_calls` has it."""
     return {"id": call.call_id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
 
 

@@ -7,7 +7,7 @@ import msgspec
 from breezeway.v1 import event_pb2, item_pb2, run_pb2
 
 from breezeway_shim.dialects.chat_completions.completion import early_end, finish_reason, is_client_call, usage_of
-from breezeway_shim.errors import SERVER_ERROR, ApiError, error_of_end
+from breezeway_shim.errors import ApiError, error_of_end, run_interrupted
 from breezeway_shim.ids import chat_completion_id
 from breezeway_shim.sse import DONE, data_frame, event_frame
 
@@ -32,14 +32,22 @@ class _Choice:
         self.reason = item_pb2.INCOMPLETE_REASON_UNSPECIFIED
 
 
+# In the place of a frame that is not asked for, so that its number is not another's.
+_LEFT_OUT = b""
+
+
 class ChatProjection:
     """Turns events, added in order, into frames.
 
     `include_usage` asks for a last chunk with the usage; `tool_progress` for events of their own about the tools that
-    the agent itself calls, which official SDKs do not expect.
+    the agent itself calls, which official SDKs do not expect. `numbered` gives each frame its number as the `id` of
+    its event: frames count from 1, and one that is not asked for leaves a gap, so that a number means the same frame
+    to every reader of the run. Frames up to `after` are left out.
     """
 
-    def __init__(self, *, include_usage: bool = False, tool_progress: bool = False) -> None:
+    def __init__(
+        self, *, include_usage: bool = False, tool_progress: bool = False, numbered: bool = False, after: int = 0
+    ) -> None:
         self._include_usage = include_usage
         self._tool_progress = tool_progress
         # The bytes that all chunks share, from RunQueued on.
@@ -52,14 +60,22 @@ class ChatProjection:
         self._call_heads: dict[str, bytes] = {}
         self._server_calls: dict[str, item_pb2.FunctionCall] = {}
         self._broken_call = False
-        self.begun = False
+        self._numbered = numbered
+        self._after = after
+        self.newest = 0
 
     def add(self, event: event_pb2.RunEvent) -> list[bytes]:
-        """Return the frames that the next event brings; `begun` tells whether there were any so far."""
+        """Return the frames that the next event brings; `newest` is the number of the last so far, 0 before any."""
         frames = self._frames(event)
-        if frames:
-            self.begun = True
-        return frames
+        first = self.newest + 1
+        self.newest += len(frames)
+        if self._numbered:
+            return [
+                b"id: %d\n%b" % (number, frame)
+                for number, frame in enumerate(frames, first)
+                if frame and number > self._after
+            ]
+        return frames if _LEFT_OUT not in frames else [frame for frame in frames if frame]
 
     def _frames(self, event: event_pb2.RunEvent) -> list[bytes]:  # noqa: C901  one case a kind is the simplest form
         match kind := event.WhichOneof("kind"):
@@ -167,7 +183,7 @@ class ChatProjection:
 
     def _progress(self, call_id: str, tool: str, status: str, message: str | None = None) -> list[bytes]:
         if not self._tool_progress:
-            return []
+            return [_LEFT_OUT]
         return [
             event_frame(
                 "tool_progress", _encode({"call_id": call_id, "tool": tool, "status": status, "message": message})
@@ -178,7 +194,7 @@ class ChatProjection:
         if self._broken_call:
             # A chunk cannot be taken back, and half a call beside a whole one would be carried out as two.
             message = "The server was lost while it wrote a tool call. Please send the request again."
-            return error_frames(ApiError(502, SERVER_ERROR, "run_interrupted", message))
+            return error_frames(run_interrupted(message))
         choices = [self._choices[index] for index in sorted(self._choices)]
         reasons: Sequence[item_pb2.IncompleteReason.ValueType] = [choice.reason for choice in choices]
         if not any(reasons):
@@ -192,6 +208,5 @@ class ChatProjection:
                 frames.append(choice.head + b'{"content":""}' + self._end)
             finish = finish_reason(why, called=choice.calls > 0).encode()
             frames.append(choice.head + b'{},"logprobs":null,"finish_reason":"' + finish + b'"}]' + self._tail)
-        if self._include_usage:
-            frames.append(self._head + b'],"usage":' + _encode(usage_of(usage)) + b"}\n\n")
-        return [*frames, DONE]
+        last = self._head + b'],"usage":' + _encode(usage_of(usage)) + b"}\n\n" if self._include_usage else _LEFT_OUT
+        return [*frames, last, DONE]

@@ -8,7 +8,8 @@
 | `reasoning_effort`, `verbosity`, `service_tier`, `user`, `safety_identifier`, `prompt_cache_key` | passed on |
 | `stream`, `stream_options.include_usage` | honoured; `stream_options` without `stream` is refused |
 | `store`, `metadata` | honoured; not stored unless asked for |
-| `conversation_id` | honoured (Breezeway's own), likewise the header `X-Conversation-Id` |
+| `conversation_id` | honoured (Breezeway's own), likewise the header `X-Conversation-Id`; such a run is stored unless `store: false`, which is refused |
+| `busy_policy` | honoured (Breezeway's own), likewise the header `X-Conversation-Busy`: `reject`, `queue` or `interrupt` |
 | `modalities` | `["text"]` is honoured; audio is refused |
 | `audio`, `functions`, `function_call`, `stream_options.include_obfuscation: true` | refused |
 | tools of type `custom`, messages of role `function` | refused |
@@ -23,13 +24,16 @@ import msgspec
 from breezeway.v1 import run_pb2, stream_service_pb2
 
 from breezeway_shim.body import decode, decode_fields
+from breezeway_shim.dialects.chat_completions.history import affinity_key, holds_answer, without_instructions
 from breezeway_shim.dialects.chat_completions.messages import SourcedItem, items_of
 from breezeway_shim.dialects.chat_completions.schema import DECODER, ChatRequest
 from breezeway_shim.dialects.chat_completions.tools import json_text, response_format_of, tool_choice_of, tools_of
+from breezeway_shim.dialects.headers import RunOptions, busy_policy_of
 from breezeway_shim.errors import FieldToParam, RequestError
 
 DIALECT = "chat_completions"
 
+_NO_OPTIONS = RunOptions()
 _KNOWN = frozenset(ChatRequest.__struct_fields__)
 _REFUSED = {
     "audio": "Audio is not supported.",
@@ -63,26 +67,35 @@ class ChatCall(NamedTuple):
     field_to_param: FieldToParam
 
 
-def parse(body: bytes, *, conversation_id: str = "", request_id: str = "") -> ChatCall:
+def parse(body: bytes, options: RunOptions = _NO_OPTIONS) -> ChatCall:
     """Return what the body asks for. Raises `RequestError` naming the parameter at fault.
 
-    `conversation_id` and `request_id` come from headers; empty where there are none.
+    The same body and headers give the same run, whether it is streamed or not: idempotency rests on that.
     """
     fields = decode_fields(body)
     chat = decode(DECODER, body)
     _refuse_unsupported(chat)
-    items = items_of(chat.messages)
     spec = _spec(chat, fields)
-    spec.conversation_id = _agreed(chat.conversation_id or "", conversation_id)
+    spec.conversation_id = _agreed(chat.conversation_id or "", options.conversation_id)
+    spec.busy_policy = busy_policy_of(chat.busy_policy or "", "busy_policy", "busy_policy") or options.busy_policy
+    items = items_of(chat.messages)
+    if not spec.conversation_id:
+        spec.affinity_key = affinity_key(items)
+    else:
+        if chat.store is None:
+            # The next turn reads this one.
+            spec.durability = run_pb2.DURABILITY_LOGGED
+        spec.explicit_history = holds_answer(items)
+        if not spec.explicit_history:
+            # A conversation keeps its items, and these would come again with every turn.
+            spec.instructions, items = without_instructions(items)
     stream = bool(chat.stream)
     run = stream_service_pb2.StreamRunRequest(
         spec=spec,
         input=[sourced.item for sourced in items],
-        request_id=request_id,
+        request_id=options.request_id,
         detail=stream_service_pb2.STREAM_DETAIL_FULL if stream else stream_service_pb2.STREAM_DETAIL_ITEMS,
-        on_disconnect=(
-            stream_service_pb2.DISCONNECT_POLICY_CONTINUE if chat.store else stream_service_pb2.DISCONNECT_POLICY_CANCEL
-        ),
+        on_disconnect=options.leaving(spec),
     )
     include_usage = bool(chat.stream_options and chat.stream_options.include_usage)
     limit_name = "max_tokens" if chat.max_completion_tokens is None else "max_completion_tokens"
@@ -175,6 +188,8 @@ def _field_to_param(items: Sequence[SourcedItem], limit_name: str) -> FieldToPar
             return f"{items[index].path}.{name}".removesuffix(".")
         if field == "input":
             return "messages"
+        if field == "request_id":
+            return "Idempotency-Key"
         name = field.removeprefix("spec.")
         for start, param in spec_fields.items():
             if name.startswith(start):

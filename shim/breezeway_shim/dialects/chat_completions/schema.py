@@ -1,4 +1,4 @@
-"""What comes in: the body of a chat completion request, as far as Breezeway reads it.
+"""What comes in: the bodies of chat completion requests, as far as Breezeway reads them.
 
 Every optional field may be null. What is not listed is passed on to the model as it is (see `request`).
 """
@@ -145,6 +145,14 @@ class ChatRequest(Struct):
     functions: Any = None
     function_call: Any = None
     conversation_id: str | None = None
+    busy_policy: str | None = None
+
+
+class UpdateRequest(Struct):
+    """The body that replaces a stored completion's metadata."""
+
+    metadata: dict[str, str] | None
 
 
 DECODER = msgspec.json.Decoder(ChatRequest, strict=False)
+UPDATE = msgspec.json.Decoder(UpdateRequest, strict=False)

@@ -46,8 +46,8 @@ async def create_conversation(request: web.Request) -> web.Response:
 async def get_conversation(request: web.Request) -> web.Response:
     """Answer with a conversation."""
     wanted = store_service_pb2.GetConversationRequest(conversation_id=_conversation_id(request))
-    with rpc_errors(_param):
-        reply = await request.app[BACKEND].store.GetConversation(wanted, metadata=metadata_of(request))
+    backend = request.app[BACKEND]
+    reply = await backend.read(backend.store.GetConversation, wanted, metadata_of(request), _param)
     return json_answer(_conversation_json(reply.conversation))
 
 
@@ -95,8 +95,8 @@ async def list_items(request: web.Request) -> web.Response:
         after_item_id=page.after,
         ascending=page.ascending,
     )
-    with rpc_errors(_param):
-        reply = await request.app[BACKEND].store.ListConversationItems(wanted, metadata=metadata_of(request))
+    backend = request.app[BACKEND]
+    reply = await backend.read(backend.store.ListConversationItems, wanted, metadata_of(request), _param)
     return json_answer(list_json(reply.items, has_more=reply.has_more))
 
 
@@ -105,8 +105,8 @@ async def get_item(request: web.Request) -> web.Response:
     wanted = store_service_pb2.GetConversationItemRequest(
         conversation_id=_conversation_id(request), item_id=request.match_info["item_id"]
     )
-    with rpc_errors(_param):
-        reply = await request.app[BACKEND].store.GetConversationItem(wanted, metadata=metadata_of(request))
+    backend = request.app[BACKEND]
+    reply = await backend.read(backend.store.GetConversationItem, wanted, metadata_of(request), _param)
     listed = item_json(reply.item)
     if listed is None:
         raise ApiError(404, INVALID_REQUEST, "not_found", "OpenAI's lists have no form for an item of this kind.")

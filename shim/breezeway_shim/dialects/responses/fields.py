@@ -37,6 +37,8 @@ def field_to_param(history: int, *, input_is_list: bool) -> FieldToParam:
     """The way back for a request whose first `history` items came from `conversation_history`."""
 
     def param(field: str) -> str | None:
+        if field == "request_id":
+            return "Idempotency-Key"
         if field.startswith("input"):
             match = _ITEM.fullmatch(field)
             if match is not None and int(match["index"]) < history:

@@ -5,8 +5,9 @@ from breezeway.v1 import run_pb2, run_service_pb2, store_service_pb2
 
 from breezeway_shim.backend import BACKEND, metadata_of
 from breezeway_shim.body import read_body
-from breezeway_shim.dialects.headers import conversation_in
-from breezeway_shim.dialects.responses.following import follow_response, not_found, run_response
+from breezeway_shim.dialects.cursor import cursor_in, refuse_cursor
+from breezeway_shim.dialects.headers import conversation_headers, run_options
+from breezeway_shim.dialects.responses.following import follow_response, run_response
 from breezeway_shim.dialects.responses.objects import response_json
 from breezeway_shim.dialects.responses.request import parse, refuse_unknown_include
 from breezeway_shim.errors import INVALID_REQUEST, ApiError, RequestError, rpc_errors
@@ -28,23 +29,22 @@ def add_routes(app: web.Application) -> None:
 async def create_response(request: web.Request) -> web.StreamResponse:
     """Answer with a response: whole, as a stream, or, where it goes on in the background, as it was accepted."""
     body = await read_body(request)
-    call = parse(body, conversation_id=conversation_in(request))
-    request_id = request.headers.get("Idempotency-Key", "")
+    call = parse(body, run_options(request))
     if call.stream or not call.spec.background:
-        return await run_response(request, call, request_id)
-    accept = run_service_pb2.CreateRunRequest(spec=call.spec, input=call.input, request_id=request_id)
+        return await run_response(request, call)
+    accept = run_service_pb2.CreateRunRequest(spec=call.spec, input=call.input, request_id=call.options.request_id)
     with rpc_errors(call.field_to_param):
         reply = await request.app[BACKEND].runs.CreateRun(accept, metadata=metadata_of(request))
-    return json_answer(response_json(reply.run), {"X-Run-Id": reply.run.id})
+    return json_answer(response_json(reply.run), {**conversation_headers(request), "X-Run-Id": reply.run.id})
 
 
 async def count_input_tokens(request: web.Request) -> web.Response:
     """Answer with an estimate of what the model would read; nothing is generated."""
     body = await read_body(request)
-    call = parse(body, conversation_id=conversation_in(request))
+    call = parse(body, run_options(request))
     count = run_service_pb2.CountTokensRequest(spec=call.spec, input=call.input)
-    with rpc_errors(call.field_to_param):
-        reply = await request.app[BACKEND].runs.CountTokens(count, metadata=metadata_of(request))
+    backend = request.app[BACKEND]
+    reply = await backend.read(backend.runs.CountTokens, count, metadata_of(request), call.field_to_param)
     return json_answer({"object": "response.input_tokens", "input_tokens": reply.input_tokens})
 
 
@@ -54,14 +54,11 @@ async def get_response(request: web.Request) -> web.StreamResponse:
     refuse_unknown_include([*query.getall("include", []), *query.getall("include[]", [])])
     if _is_true(request, "include_obfuscation"):
         raise RequestError("Streams are not padded here.", "include_obfuscation", code="unsupported_value")
-    run_id = request.match_info["response_id"]
-    if _is_true(request, "stream"):
-        return await follow_response(request, run_id, frames_sent=_starting_after(request) + 1)
-    if "starting_after" in query:
-        raise RequestError(
-            "starting_after may be given only where stream is true.", "starting_after", code="invalid_value"
-        )
-    return json_answer(response_json(await _stored_run(request)))
+    if not _is_true(request, "stream"):
+        refuse_cursor(request)
+        return json_answer(response_json(await _stored_run(request)))
+    after = cursor_in(request)
+    return await follow_response(request, await _stored_run(request), after=-1 if after is None else after)
 
 
 async def delete_response(request: web.Request) -> web.Response:
@@ -98,37 +95,24 @@ async def list_input_items(request: web.Request) -> web.Response:
         after_item_id=page.after,
         ascending=page.ascending,
     )
-    with rpc_errors(_list_param):
-        reply = await request.app[BACKEND].store.ListRunItems(wanted, metadata=metadata_of(request))
+    backend = request.app[BACKEND]
+    reply = await backend.read(backend.store.ListRunItems, wanted, metadata_of(request), _list_param)
     return json_answer(list_json(reply.items, has_more=reply.has_more))
 
 
 async def _stored_run(request: web.Request) -> run_pb2.Run:
     """The run whose id is in the path. Raises `ApiError` 404 also for one that is not stored, as OpenAI does."""
     run_id = request.match_info["response_id"]
-    with rpc_errors():
-        reply = await request.app[BACKEND].runs.GetRun(
-            run_service_pb2.GetRunRequest(run_id=run_id), metadata=metadata_of(request)
-        )
+    backend = request.app[BACKEND]
+    wanted = run_service_pb2.GetRunRequest(run_id=run_id)
+    reply = await backend.read(backend.runs.GetRun, wanted, metadata_of(request))
     if reply.run.spec.durability == run_pb2.DURABILITY_MEMORY:
-        raise not_found(run_id)
+        raise ApiError(404, INVALID_REQUEST, "not_found", f"There is no stored response {run_id[:64]!r}.")
     return reply.run
 
 
 def _is_true(request: web.Request, name: str) -> bool:
     return request.query.get(name, "").lower() in {"true", "1"}
-
-
-def _starting_after(request: web.Request) -> int:
-    """The number of the last event that the caller has; -1 for none."""
-    given = request.query.get("starting_after", "")
-    if not given:
-        return -1
-    if not (given.isascii() and given.isdigit() and len(given) < 20):
-        raise RequestError(
-            f"starting_after is {given[:40]!r}; it must be an integer from 0.", "starting_after", code="invalid_value"
-        )
-    return int(given)
 
 
 def _list_param(field: str) -> str:

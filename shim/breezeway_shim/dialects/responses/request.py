@@ -4,6 +4,7 @@
 |---|---|
 | `model`, `input`, `instructions`, `previous_response_id`, `conversation`, `tools`, `tool_choice`, `parallel_tool_calls`, `max_tool_calls` | honoured |
 | `conversation_history` | honoured (Breezeway's own): comes before `input`, and in place of what `previous_response_id` refers to; refused beside `conversation` |
+| `busy_policy` | honoured (Breezeway's own), likewise the header `X-Conversation-Busy`: `reject`, `queue` or `interrupt` |
 | `max_output_tokens`, `temperature`, `top_p`, `presence_penalty`, `frequency_penalty`, `top_logprobs`, `text.format`, `truncation` | honoured |
 | `store`, `background`, `metadata` | honoured; stored unless `store` is false |
 | `stream` | honoured; `stream_options` without it is refused, and so is `stream_options.include_obfuscation: true` |
@@ -22,6 +23,7 @@ from breezeway.v1 import item_pb2, run_pb2
 
 from breezeway_shim.body import decode, decode_fields
 from breezeway_shim.dialects.chat_completions.tools import json_text
+from breezeway_shim.dialects.headers import RunOptions, busy_policy_of
 from breezeway_shim.dialects.responses.fields import field_to_param
 from breezeway_shim.dialects.responses.parameters import text_format_of, tool_choice_of, tools_of
 from breezeway_shim.dialects.responses.schema import DECODER, Conversation, ResponseRequest
@@ -45,6 +47,7 @@ INCLUDABLE = frozenset(
 )
 """OpenAI's list. Most of it is about tools that are refused here, so that there is nothing to include."""
 
+_NO_OPTIONS = RunOptions()
 _KNOWN = frozenset(ResponseRequest.__struct_fields__)
 
 
@@ -54,22 +57,24 @@ class ResponseCall(NamedTuple):
     spec: run_pb2.RunSpec
     input: list[item_pb2.Item]
     stream: bool
+    options: RunOptions
     field_to_param: FieldToParam
 
 
-def parse(body: bytes, *, conversation_id: str = "") -> ResponseCall:
+def parse(body: bytes, options: RunOptions = _NO_OPTIONS) -> ResponseCall:
     """What the body asks for. Raises `RequestError` naming the parameter at fault.
 
-    `conversation_id` comes from a header; empty where there is none.
+    The same body and headers give the same run, whether it is streamed or not: idempotency rests on that.
     """
     fields = decode_fields(body)
     request = decode(DECODER, body)
     _refuse_unsupported(request)
     spec = _spec(request, fields)
-    spec.conversation_id = _conversation(request, conversation_id)
+    spec.conversation_id = _conversation(request, options.conversation_id)
+    spec.busy_policy = busy_policy_of(request.busy_policy or "", "busy_policy", "busy_policy") or options.busy_policy
     history = items_of(request.conversation_history or (), "conversation_history")
     to_param = field_to_param(len(history), input_is_list=isinstance(request.input, list))
-    return ResponseCall(spec, history + _input(request), bool(request.stream), to_param)
+    return ResponseCall(spec, history + _input(request), bool(request.stream), options, to_param)
 
 
 def refuse_unknown_include(values: list[str]) -> None:

@@ -81,6 +81,7 @@ class ResponseRequest(Struct):
     previous_response_id: str | None = None
     conversation: str | Conversation | None = None
     conversation_history: list[RequestedItem] | None = None
+    busy_policy: str | None = None
     store: bool | None = None
     background: bool | None = None
     stream: bool | None = None

@@ -3,15 +3,23 @@ from typing import Any
 import msgspec
 import pytest
 from breezeway.v1 import item_pb2, run_pb2, stream_service_pb2
+from breezeway_shim.dialects.chat_completions.history import affinity_key
+from breezeway_shim.dialects.chat_completions.messages import items_of as items_of_messages
 from breezeway_shim.dialects.chat_completions.request import ChatCall, parse
+from breezeway_shim.dialects.chat_completions.schema import ChatMessage
+from breezeway_shim.dialects.headers import RunOptions
 from breezeway_shim.errors import RequestError
 from google.protobuf import json_format
 
 USER = {"role": "user", "content": "hi"}
 
 
-def parsed(**fields: Any) -> ChatCall:
-    return parse(msgspec.json.encode({"model": "demo", "messages": [USER], **fields}))
+CANCEL = stream_service_pb2.DISCONNECT_POLICY_CANCEL
+CONTINUE = stream_service_pb2.DISCONNECT_POLICY_CONTINUE
+
+
+def parsed(options: RunOptions | None = None, **fields: Any) -> ChatCall:
+    return parse(msgspec.json.encode({"model": "demo", "messages": [USER], **fields}), options or RunOptions())
 
 
 def spec_of(**fields: Any) -> dict[str, Any]:
@@ -56,7 +64,7 @@ HONOURED: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ),
     ({"store": True, "metadata": {"a": "b"}}, {"durability": "DURABILITY_LOGGED", "metadata": {"a": "b"}}),
     ({"store": "true"}, {"durability": "DURABILITY_LOGGED"}),
-    ({"conversation_id": "home"}, {"conversation_id": "home"}),
+    ({"busy_policy": "queue"}, {"busy_policy": "BUSY_POLICY_QUEUE"}),
     ({"modalities": ["text"]}, {}),
     (
         {"tools": [{"type": "function", "function": FUNCTION}]},
@@ -121,7 +129,13 @@ HONOURED: list[tuple[dict[str, Any], dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("fields", "expected"), HONOURED)
 def test_each_parameter_reaches_the_server(fields: dict[str, Any], expected: dict[str, Any]) -> None:
-    bare = {"agent": "demo", "dialect": "chat_completions", "durability": "DURABILITY_MEMORY", "sampling": {}}
+    bare = {
+        "agent": "demo",
+        "dialect": "chat_completions",
+        "durability": "DURABILITY_MEMORY",
+        "sampling": {},
+        "affinity_key": affinity_key(items_of_messages([ChatMessage(role="user", content="hi")])),
+    }
     assert spec_of(**fields) == bare | expected
 
 
@@ -146,13 +160,13 @@ REFUSED: list[tuple[dict[str, Any], str, str | None]] = [
         "stream_options.include_obfuscation",
         "unsupported_value",
     ),
-    ({"temperature": 2.5}, "temperature", "invalid_type"),
-    ({"temperature": "NaN"}, "temperature", "invalid_type"),
-    ({"n": 0}, "n", "invalid_type"),
-    ({"max_tokens": -1}, "max_tokens", "invalid_type"),
-    ({"seed": 2**63}, "seed", "invalid_type"),
+    ({"temperature": 2.5}, "temperature", "invalid_value"),
+    ({"temperature": "NaN"}, "temperature", "invalid_value"),
+    ({"n": 0}, "n", "invalid_value"),
+    ({"max_tokens": -1}, "max_tokens", "invalid_value"),
+    ({"seed": 2**63}, "seed", "invalid_value"),
     ({"metadata": {"a": 1}}, "metadata", "invalid_type"),
-    ({"messages": []}, "messages", "invalid_type"),
+    ({"messages": []}, "messages", "invalid_value"),
     ({"messages": "hi"}, "messages", "invalid_type"),
     ({"messages": ["hi"]}, "messages[0]", "invalid_type"),
     ({"messages": [USER, {"content": "x"}]}, "messages[1].role", "missing_required_parameter"),
@@ -171,8 +185,9 @@ REFUSED: list[tuple[dict[str, Any], str, str | None]] = [
         "messages[0].tool_calls[0].type",
         "unsupported_value",
     ),
+    ({"busy_policy": "barge_in"}, "busy_policy", "invalid_value"),
     ({"model": None}, "model", "invalid_type"),
-    ({"model": ""}, "model", "invalid_type"),
+    ({"model": ""}, "model", "invalid_value"),
 ]
 
 
@@ -264,22 +279,101 @@ def test_a_stream_asks_for_every_event_and_an_answer_for_items() -> None:
     assert parsed(stream="false").run.detail == stream_service_pb2.STREAM_DETAIL_ITEMS
 
 
-def test_a_client_that_leaves_cancels_unless_the_run_is_stored() -> None:
-    assert parsed().run.on_disconnect == stream_service_pb2.DISCONNECT_POLICY_CANCEL
-    assert parsed(store=True).run.on_disconnect == stream_service_pb2.DISCONNECT_POLICY_CONTINUE
+LEAVING = [
+    ({}, RunOptions(), CANCEL),
+    ({"store": True}, RunOptions(), CONTINUE),
+    ({"conversation_id": "home"}, RunOptions(), CONTINUE),
+    ({}, RunOptions(request_id="once"), CONTINUE),
+    ({"store": True}, RunOptions(on_disconnect=CANCEL), CANCEL),
+    ({}, RunOptions(on_disconnect=CONTINUE), CONTINUE),
+]
 
 
-def test_headers_give_conversation_and_request_id() -> None:
-    body = msgspec.json.encode({"model": "demo", "messages": [USER]})
-    run = parse(body, conversation_id="home", request_id="once").run
+@pytest.mark.parametrize(("fields", "options", "policy"), LEAVING)
+def test_a_client_that_leaves_cancels_a_run_that_nobody_can_come_back_to(
+    fields: dict[str, Any], options: RunOptions, policy: stream_service_pb2.DisconnectPolicy.ValueType
+) -> None:
+    assert parsed(options, **fields).run.on_disconnect == policy
+
+
+def test_headers_give_conversation_key_and_busy_policy() -> None:
+    options = RunOptions("home", "once", busy_policy=run_pb2.BUSY_POLICY_INTERRUPT)
+    run = parsed(options).run
     assert (run.spec.conversation_id, run.request_id) == ("home", "once")
+    assert run.spec.busy_policy == run_pb2.BUSY_POLICY_INTERRUPT
+    assert parsed(options, busy_policy="queue").run.spec.busy_policy == run_pb2.BUSY_POLICY_QUEUE
 
 
 def test_two_conversations_are_refused() -> None:
-    body = msgspec.json.encode({"model": "demo", "messages": [USER], "conversation_id": "a"})
     with pytest.raises(RequestError) as caught:
-        parse(body, conversation_id="b")
+        parsed(RunOptions(conversation_id="b"), conversation_id="a")
     assert caught.value.param == "conversation_id"
+
+
+def test_streamed_or_not_the_same_body_asks_for_the_same_run() -> None:
+    whole = parsed(RunOptions(request_id="once"), metadata={"a": "b", "c": "d"}, top_k=4).run
+    streamed = parsed(
+        RunOptions(request_id="once"),
+        metadata={"c": "d", "a": "b"},
+        top_k=4,
+        stream=True,
+        stream_options={"include_usage": True},
+    ).run
+    assert (whole.spec, list(whole.input)) == (streamed.spec, list(streamed.input))
+
+
+SYSTEM = {"role": "system", "content": "Be brief."}
+DEVELOPER = {"role": "developer", "content": [{"type": "text", "text": "Be kind."}]}
+ANSWER = {"role": "assistant", "content": "Hello."}
+
+
+def test_a_turn_of_a_conversation_is_stored_and_brings_its_instructions_beside_it() -> None:
+    run = parsed(conversation_id="home", messages=[SYSTEM, DEVELOPER, USER]).run
+    assert run.spec.durability == run_pb2.DURABILITY_LOGGED
+    assert not run.spec.explicit_history
+    assert run.spec.instructions == "Be brief.\n\nBe kind."
+    assert [item.message.role for item in run.input] == [item_pb2.ROLE_USER]
+    assert not run.spec.affinity_key
+
+
+def test_the_output_of_a_call_alone_is_a_turn_too() -> None:
+    run = parsed(conversation_id="home", messages=[{"role": "tool", "tool_call_id": "c", "content": "4"}]).run
+    assert not run.spec.explicit_history
+
+
+def test_messages_that_hold_an_answer_are_the_whole_conversation() -> None:
+    run = parsed(conversation_id="home", messages=[SYSTEM, USER, ANSWER, USER]).run
+    assert run.spec.explicit_history
+    assert len(run.input) == 4
+    assert not run.spec.instructions
+
+
+def test_without_a_conversation_messages_stay_as_they_are() -> None:
+    run = parsed(messages=[SYSTEM, USER, ANSWER, USER]).run
+    assert not run.spec.explicit_history
+    assert (len(run.input), run.spec.instructions) == (4, "")
+
+
+def test_a_conversation_that_must_not_be_stored_is_left_to_the_server_to_refuse() -> None:
+    run = parsed(conversation_id="home", store=False).run
+    assert run.spec.durability == run_pb2.DURABILITY_MEMORY
+
+
+def test_a_fault_in_a_turn_is_told_at_the_message_it_came_from() -> None:
+    call = parsed(conversation_id="home", messages=[SYSTEM, USER])
+    assert call.field_to_param("input[0].message.content[0]") == "messages[1].content"
+    assert call.field_to_param("request_id") == "Idempotency-Key"
+
+
+def test_the_affinity_key_stays_over_the_turns_and_differs_between_chats() -> None:
+    def key(*messages: dict[str, Any]) -> str:
+        return parsed(messages=list(messages)).run.spec.affinity_key
+
+    first = key(SYSTEM, USER)
+    assert len(first) == 64
+    assert key(SYSTEM, USER, ANSWER, {"role": "user", "content": "more"}) == first
+    others = {key(USER), key(DEVELOPER, USER), key(SYSTEM, {"role": "user", "content": "ho"})}
+    assert len(others | {first}) == 4
 
 
 FIELDS = [

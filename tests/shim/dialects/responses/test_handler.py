@@ -79,25 +79,42 @@ async def test_a_stream_is_the_projection_of_the_log(http: Http, server: FakeSer
 
 
 @pytest.mark.parametrize(
-    ("fields", "policy"),
+    ("fields", "headers", "policy"),
     [
-        ({}, stream_service_pb2.DISCONNECT_POLICY_CONTINUE),
-        ({"store": False}, stream_service_pb2.DISCONNECT_POLICY_CANCEL),
-        ({"background": True, "stream": True}, stream_service_pb2.DISCONNECT_POLICY_CONTINUE),
+        ({}, {}, stream_service_pb2.DISCONNECT_POLICY_CONTINUE),
+        ({}, {"X-On-Disconnect": "cancel"}, stream_service_pb2.DISCONNECT_POLICY_CANCEL),
+        ({"store": False}, {}, stream_service_pb2.DISCONNECT_POLICY_CANCEL),
+        ({"store": False}, {"Idempotency-Key": "once"}, stream_service_pb2.DISCONNECT_POLICY_CONTINUE),
+        ({"background": True, "stream": True}, {}, stream_service_pb2.DISCONNECT_POLICY_CONTINUE),
     ],
-    ids=["stored", "not stored", "background"],
+    ids=["stored", "said", "not stored", "not stored and with a key", "background"],
 )
 async def test_what_leaving_means_follows_from_what_is_kept(
-    http: Http, server: FakeServer, fields: dict[str, Any], policy: stream_service_pb2.DisconnectPolicy.ValueType
+    http: Http,
+    server: FakeServer,
+    fields: dict[str, Any],
+    headers: dict[str, str],
+    policy: stream_service_pb2.DisconnectPolicy.ValueType,
 ) -> None:
     server.plays("text")
-    async with http.post(PATH, json=BODY | fields, headers={"Idempotency-Key": "once"}) as response:
+    async with http.post(PATH, json=BODY | fields, headers=headers) as response:
         await response.read()
     (call,) = server.calls
     assert call.method == "StreamRun"
     assert call.request.on_disconnect == policy
-    assert call.request.request_id == "once"
+    assert call.request.request_id == headers.get("Idempotency-Key", "")
     assert call.request.spec.dialect == "responses"
+
+
+async def test_headers_say_what_to_do_in_a_busy_conversation(http: Http, server: FakeServer) -> None:
+    server.plays("text")
+    async with http.post(PATH, json=BODY | {"conversation": "one"}, headers={"X-Conversation-Busy": "queue"}):
+        assert server.calls[-1].request.spec.busy_policy == run_pb2.BUSY_POLICY_QUEUE
+    async with http.post(PATH, json=BODY | {"conversation": "one", "busy_policy": "interrupt"}):
+        assert server.calls[-1].request.spec.busy_policy == run_pb2.BUSY_POLICY_INTERRUPT
+    server.replies["ListAgents"] = ListAgentsResponse()
+    async with http.post(PATH, json=BODY | {"busy_policy": "wait"}) as response:
+        assert await error_of(response) == (400, "invalid_value", "busy_policy")
 
 
 async def test_a_caller_who_leaves_ends_the_call_to_the_server(http: Http, server: FakeServer) -> None:
@@ -224,6 +241,7 @@ async def test_an_unknown_response_is_not_found(http: Http, server: FakeServer) 
 
 async def test_a_stream_can_be_read_again_from_any_event_on(http: Http, server: FakeServer) -> None:
     log = logged()
+    server.replies["GetRun"] = run_service_pb2.GetRunResponse(run=stored(log))
     server.steps = [log[:3], log[3:]]
     whole = frames(ResponseProjection(), log)
     async with http.get(ONE, params={"stream": "true"}) as response:
@@ -237,7 +255,17 @@ async def test_a_stream_can_be_read_again_from_any_event_on(http: Http, server: 
 
 async def test_a_cursor_beyond_the_end_is_refused(http: Http, server: FakeServer) -> None:
     log = logged()
+    server.replies["GetRun"] = run_service_pb2.GetRunResponse(run=stored(log))
     server.plays(log)
+    number = len(frames(ResponseProjection(), log))
+    async with http.get(ONE, params={"stream": "true", "starting_after": number}) as response:
+        assert await error_of(response) == (400, "cursor_ahead", "starting_after")
+
+
+async def test_a_cursor_beyond_what_has_happened_is_refused_at_once(http: Http, server: FakeServer) -> None:
+    log = logged()[:3]
+    server.replies["GetRun"] = run_service_pb2.GetRunResponse(run=stored(log))
+    server.steps = [log, asyncio.Event()]
     number = len(frames(ResponseProjection(), log))
     async with http.get(ONE, params={"stream": "true", "starting_after": number}) as response:
         assert await error_of(response) == (400, "cursor_ahead", "starting_after")
@@ -338,6 +366,8 @@ async def test_the_official_helper_streams(client: openai.AsyncOpenAI, server: F
 
 
 async def test_the_official_helper_goes_on_where_it_left_off(client: openai.AsyncOpenAI, server: FakeServer) -> None:
-    server.plays(logged())
+    log = logged()
+    server.replies["GetRun"] = run_service_pb2.GetRunResponse(run=stored(log))
+    server.plays(log)
     stream = await client.responses.retrieve(RESPONSE_ID, stream=True, starting_after=2)
     assert [event.sequence_number async for event in stream] == [3, 4, 5, 6, 7, 8]

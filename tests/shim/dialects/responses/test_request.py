@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 from breezeway.v1 import item_pb2, run_pb2
+from breezeway_shim.dialects.headers import RunOptions
 from breezeway_shim.dialects.responses import request as responses_request
 from breezeway_shim.dialects.responses.request import ResponseCall, parse
 from breezeway_shim.dialects.responses.schema import ResponseRequest
@@ -111,14 +112,14 @@ def test_a_conversation_is_an_id_or_an_object(conversation: object) -> None:
 
 def test_a_header_may_name_the_conversation() -> None:
     body = b'{"model":"assistant","input":"hi","conversation":null}'
-    assert parse(body, conversation_id="by-header").spec.conversation_id == "by-header"
+    assert parse(body, RunOptions(conversation_id="by-header")).spec.conversation_id == "by-header"
 
 
 def test_two_names_of_a_conversation_must_agree() -> None:
     body = b'{"model":"assistant","input":"hi","conversation":"in-body"}'
-    assert parse(body, conversation_id="in-body").spec.conversation_id == "in-body"
+    assert parse(body, RunOptions(conversation_id="in-body")).spec.conversation_id == "in-body"
     with pytest.raises(RequestError) as raised:
-        parse(body, conversation_id="by-header")
+        parse(body, RunOptions(conversation_id="by-header"))
     assert raised.value.param == "conversation"
 
 

@@ -1,0 +1,183 @@
+"""Many runs over one call of the server: what a run of its own would cost is paid once for all that is ready."""
+
+import asyncio
+from collections.abc import Sequence
+
+import grpc
+from breezeway.v1 import event_pb2
+from breezeway.v1.stream_service_pb2 import (
+    MultiplexBatch,
+    MultiplexRunsRequest,
+    MultiplexRunsResponse,
+    MultiplexStart,
+    MultiplexStop,
+    StreamRunRequest,
+)
+from google.rpc import status_pb2
+
+# A client that is so many events behind is read for by a call of its own, which waits for it.
+_MOST_PENDING = 2000
+
+_DETAILS_KEY = "grpc-status-details-bin"
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+
+class Ready:
+    """The events that were ready together."""
+
+    __slots__ = ("events",)
+
+    def __init__(self, events: Sequence[event_pb2.RunEvent]) -> None:
+        self.events = events
+
+
+class MultiplexedRun:
+    """One run of a `Multiplexer`: iterate over its batches; raises `grpc.aio.AioRpcError` like a call of its own.
+
+    A reader that falls far behind gets what is there, and then UNAVAILABLE: it has to follow the run on its own.
+    """
+
+    def __init__(self, multiplexer: "Multiplexer", tag: int) -> None:
+        self._multiplexer = multiplexer
+        self._tag = tag
+        self._batches: list[MultiplexBatch] = []
+        self._pending = 0
+        self._waiter: asyncio.Future[None] | None = None
+        self._end: grpc.aio.AioRpcError | None = None
+        self._ended = False
+
+    def __aiter__(self) -> "MultiplexedRun":
+        """See `EventCall`."""
+        return self
+
+    async def __anext__(self) -> Ready | MultiplexBatch:
+        """Return what is ready, or wait for it."""
+        while not self._batches:
+            if self._end is not None:
+                raise self._end
+            if self._ended:
+                raise StopAsyncIteration
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        batches, self._batches, self._pending = self._batches, [], 0
+        if len(batches) == 1:
+            return batches[0]
+        return Ready([event for batch in batches for event in batch.events])
+
+    def cancel(self) -> bool:
+        """End the call; return whether that was news. The server does what the run's disconnect policy says."""
+        if self._ended:
+            return False
+        self._ended = True
+        self._multiplexer.stop(self._tag, disconnected=True)
+        return True
+
+    def take(self, batch: MultiplexBatch) -> bool:
+        """Take in what came for the tag; return whether more may come."""
+        if batch.events:
+            self._batches.append(batch)
+            self._pending += len(batch.events)
+        if batch.HasField("end"):
+            self.end(None if batch.end.code == 0 else _error(batch.end))
+            return False
+        if self._pending > _MOST_PENDING:
+            self._multiplexer.stop(self._tag, disconnected=False)
+            self.end(_lost("The reader is far behind."))
+            return False
+        self._wake()
+        return True
+
+    def end(self, error: grpc.aio.AioRpcError | None) -> None:
+        """Take note that nothing more comes."""
+        self._ended = True
+        self._end = error
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+class Multiplexer:
+    """Starts runs over one call, which is made when it is needed and made again when it was lost."""
+
+    def __init__(
+        self, method: "grpc.aio.StreamStreamMultiCallable[MultiplexRunsRequest, MultiplexRunsResponse]"
+    ) -> None:
+        self._method = method
+        self._runs: dict[int, MultiplexedRun] = {}
+        self._last_tag = 0
+        self._starts: list[MultiplexStart] = []
+        self._stops: list[MultiplexStop] = []
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self, request: StreamRunRequest, metadata: Sequence[tuple[str, str]]) -> MultiplexedRun:
+        """Ask for a run, and return what comes of it."""
+        self._last_tag += 1
+        run = self._runs[self._last_tag] = MultiplexedRun(self, self._last_tag)
+        self._starts.append(MultiplexStart(tag=self._last_tag, run=request, metadata=dict(metadata)))
+        self._wake.set()
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._carry(), name="multiplexer")
+        return run
+
+    def stop(self, tag: int, *, disconnected: bool) -> None:
+        """Ask for nothing more of a run."""
+        if self._runs.pop(tag, None) is not None:
+            self._stops.append(MultiplexStop(tag=tag, disconnected=disconnected))
+            self._wake.set()
+
+    async def close(self) -> None:
+        """End the call, and with it all runs that are left."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _carry(self) -> None:
+        """Keep the call until it is lost; the runs that were on it then learn so, and later ones get a new call."""
+        call = self._method()
+        asking = asyncio.create_task(self._ask(call), name="multiplexer-requests")
+        error = _lost("The server ended the call.")
+        try:
+            async for response in call:
+                for batch in response.batches:
+                    run = self._runs.get(batch.tag)
+                    if run is not None and not run.take(batch):
+                        self._runs.pop(batch.tag, None)
+        except grpc.aio.AioRpcError as lost:
+            error = lost
+        finally:
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+            call.cancel()
+            runs, self._runs = self._runs, {}
+            self._starts.clear()
+            self._stops.clear()
+            # Whoever starts a run from now on must find that this call is over.
+            self._task = None
+            for run in runs.values():
+                run.end(error)
+
+    async def _ask(self, call: "grpc.aio.StreamStreamCall[MultiplexRunsRequest, MultiplexRunsResponse]") -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            starts, self._starts = self._starts, []
+            stops, self._stops = self._stops, []
+            await call.write(MultiplexRunsRequest(starts=starts, stops=stops))
+
+
+def _lost(message: str) -> grpc.aio.AioRpcError:
+    return grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata(), message)
+
+
+def _error(status: status_pb2.Status) -> grpc.aio.AioRpcError:
+    trailing = grpc.aio.Metadata()
+    if status.details:
+        trailing.add(_DETAILS_KEY, status.SerializeToString())
+    code = _CODES[status.code]
+    if code is grpc.StatusCode.ABORTED and not status.details:
+        # The server asks for a call of its own, which is what is done about UNAVAILABLE.
+        code = grpc.StatusCode.UNAVAILABLE
+    return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), trailing, status.message)

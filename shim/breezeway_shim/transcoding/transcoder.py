@@ -1,0 +1,131 @@
+"""The transcoder: an HTTP request in, a gRPC call, and its answer as JSON, for any service with http rules."""
+
+import math
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import grpc
+from aiohttp import web
+from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+from breezeway_shim.backend import Metadata, metadata_of
+from breezeway_shim.body import read_body
+from breezeway_shim.config import SETTINGS
+from breezeway_shim.errors import ApiError
+from breezeway_shim.sse import stream
+from breezeway_shim.transcoding.deadline import read_timeout
+from breezeway_shim.transcoding.faults import Fault
+from breezeway_shim.transcoding.fields import pool_of
+from breezeway_shim.transcoding.replies import write_reply
+from breezeway_shim.transcoding.requests import read_request
+from breezeway_shim.transcoding.routing import NoSuchMethod, NoSuchPath, Router
+from breezeway_shim.transcoding.rules import Route, routes_of
+from breezeway_shim.transcoding.status import as_status, call_failed, invalid_argument, no_such_method, no_such_path
+from breezeway_shim.transcoding.streams import framing_of, resume
+
+
+class _StreamCall(Protocol):
+    def __aiter__(self) -> AsyncIterator[Message]: ...
+    def cancel(self) -> bool: ...
+
+
+class _Call(NamedTuple):
+    """What a request asks for."""
+
+    route: Route
+    message: Message
+    metadata: Metadata
+    timeout: float | None
+
+
+class Transcoder:
+    """Serves the calls of `services` that have http rules, over a channel to the server that implements them.
+
+    Raises `RuleError` where a rule is wrong or two are the same. The application that it is part of has the shim's
+    settings and the `identify` and `shape_errors` middlewares.
+    """
+
+    def __init__(self, services: Iterable[ServiceDescriptor], channel: grpc.aio.Channel) -> None:
+        self.routes: Sequence[Route] = [route for service in services for route in routes_of(service)]
+        self._router = Router(self.routes)
+        self._calls: dict[str, Callable[..., Any]] = {
+            route.rpc.full_name: _multicallable(route, channel) for route in self.routes
+        }
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answer a request; an aiohttp handler. Raises `StatusError` before an answer has begun."""
+        call = await self._read(request)
+        if call.route.rpc.server_streaming:
+            return await self._stream(request, call)
+        reply = await self._unary(call)
+        return web.Response(body=write_reply(call.route, reply), content_type="application/json")
+
+    async def _read(self, request: web.Request) -> _Call:
+        path = request.rel_url.raw_path
+        try:
+            route, variables = self._router.find(request.method, path)
+            body = await read_body(request)
+            message = read_request(route, variables, request.rel_url.raw_query_string, body)
+            if route.rpc.server_streaming:
+                resume(message, request.headers.get("Last-Event-ID"))
+            timeout = read_timeout(request.headers.get("Grpc-Timeout"))
+            return _Call(route, message, metadata_of(request), timeout)
+        except NoSuchPath as error:
+            raise no_such_path(path) from error
+        except NoSuchMethod as error:
+            raise no_such_method(request.method, path, ", ".join(error.allowed)) from error
+        except UnicodeDecodeError as error:
+            raise invalid_argument(Fault("", "has a path that is not UTF-8")) from error
+        except Fault as fault:
+            raise invalid_argument(fault) from fault
+        except ApiError as error:
+            raise as_status(error) from error
+
+    async def _unary(self, call: _Call) -> Message:
+        rpc = call.route.rpc
+        # A client that leaves cancels this task, and that cancels the call.
+        answer: Awaitable[Message] = self._calls[rpc.full_name](
+            call.message, metadata=call.metadata, timeout=call.timeout
+        )
+        try:
+            return await answer
+        except grpc.aio.AioRpcError as error:
+            raise call_failed(error, pool_of(rpc.output_type)) from error
+
+    async def _stream(self, request: web.Request, call: _Call) -> web.StreamResponse:
+        rpc = call.route.rpc
+        framing = framing_of(request.headers.get("Accept", ""), rpc.output_type)
+
+        async def frames() -> AsyncGenerator[list[bytes], None]:
+            messages: _StreamCall = self._calls[rpc.full_name](
+                call.message, metadata=call.metadata, timeout=call.timeout
+            )
+            try:
+                async for message in messages:
+                    yield [framing.frame(message, write_reply(call.route, message))]
+            except grpc.aio.AioRpcError as error:
+                raise call_failed(error, pool_of(rpc.output_type)) from error
+            finally:
+                messages.cancel()
+
+        return await stream(
+            request,
+            frames(),
+            # JSON lines know no comments.
+            keepalive_seconds=request.app[SETTINGS].keepalive_seconds if framing.keeps_alive else math.inf,
+            headers={"Content-Type": framing.content_type},
+            error_frames=lambda error: [framing.error_frame(error)],
+        )
+
+
+def _multicallable(route: Route, channel: grpc.aio.Channel) -> Callable[..., Any]:
+    rpc = route.rpc
+    open_call: Callable[..., Any] = channel.unary_stream if rpc.server_streaming else channel.unary_unary
+    multicallable: Callable[..., Any] = open_call(
+        f"/{rpc.containing_service.full_name}/{rpc.name}",
+        request_serializer=GetMessageClass(rpc.input_type).SerializeToString,
+        response_deserializer=GetMessageClass(rpc.output_type).FromString,
+    )
+    return multicallable
