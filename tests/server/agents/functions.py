@@ -7,8 +7,8 @@ from typing import Literal, TypedDict
 import msgspec
 from breezeway.v1 import run_pb2
 from breezeway_server.agents.base import RunContext
-from breezeway_server.agents.llm.tools import ToolError
 from breezeway_server.agents.steps import ModelCallCompleted, Step
+from breezeway_server.agents.tools.base import ToolError
 
 from tests.support.agents import text_of
 

@@ -1,5 +1,6 @@
 """The demo agent does what its greeting says."""
 
+import asyncio
 import json
 from contextlib import aclosing
 from datetime import UTC, datetime, tzinfo
@@ -7,7 +8,7 @@ from datetime import UTC, datetime, tzinfo
 import jsonschema
 import pytest
 from breezeway.v1 import agent_pb2, item_pb2, run_pb2
-from breezeway_server.agents.base import AgentError
+from breezeway_server.agents.base import AgentError, Approval
 from breezeway_server.agents.demo.agent import DemoAgent
 from breezeway_server.agents.demo.calculator import CalculatorError, calculate, find_expression
 from breezeway_server.agents.demo.shapes import sample
@@ -15,7 +16,7 @@ from breezeway_server.agents.steps import ChoiceIncomplete, TextDelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.agents import COMPLETED, FakeRun, called, function_tool, returned, text_of
+from tests.support.agents import COMPLETED, FakeRun, called, function_tool, returned, said, text_of
 
 TOOLS = [
     function_tool("get_weather", '{"type":"object","properties":{"city":{"type":"string"}}}'),
@@ -122,6 +123,51 @@ async def test_a_word_is_a_token(demo: DemoAgent) -> None:
     assert len(run.text.split()) == 5
     assert run.incomplete == [ChoiceIncomplete(item_pb2.INCOMPLETE_REASON_MAX_OUTPUT_TOKENS)]
     assert run.usage.output_tokens == 5
+
+
+@pytest.mark.parametrize(
+    ("sampling", "param"),
+    [
+        (run_pb2.Sampling(logprobs=True), "logprobs"),
+        (run_pb2.Sampling(top_logprobs=2), "top_logprobs"),
+        (run_pb2.Sampling(logit_bias={"1": 1}), "logit_bias"),
+        (run_pb2.Sampling(n=2), "n"),
+    ],
+)
+async def test_it_refuses_by_name_what_it_cannot_do(demo: DemoAgent, sampling: run_pb2.Sampling, param: str) -> None:
+    run = FakeRun.asking("hello", run_pb2.RunSpec(sampling=sampling))
+    with pytest.raises(AgentError) as caught:
+        await run.work(demo)
+    assert (caught.value.error.reason, caught.value.error.param) == ("INVALID_REQUEST", param)
+    assert not run.steps
+
+
+@pytest.mark.parametrize(
+    ("decision", "text"),
+    [
+        (Approval(granted=True), 'My postcard says: "one to Ann" is written, though a demo has no stamps.'),
+        (Approval(granted=False, reason="too dear"), "My postcard could not help: The call was denied: too dear."),
+        (Approval(granted=False), "My postcard could not help: The call was denied."),
+    ],
+)
+async def test_it_asks_for_approval(demo: DemoAgent, decision: Approval, text: str) -> None:
+    run = await FakeRun([said("Approve one to Ann")], decide=decision).work(demo)
+    assert run.text == text
+    assert _kinds(run) == ["function_call", "approval_request", "function_call_output", "message"]
+
+
+async def test_an_approval_is_asked_for_once_over_a_crash(demo: DemoAgent) -> None:
+    first = FakeRun.asking("approve")
+    task = asyncio.create_task(first.work(demo))
+    await first.asked.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    again = first.next_attempt()
+    [decision] = again.approvals.values()
+    decision.set_result(Approval(granted=True))
+    await again.work(demo)
+    assert _kinds(again) == ["function_call", "approval_request", "function_call_output", "message"]
 
 
 async def test_it_ends_before_the_stop_text(demo: DemoAgent) -> None:

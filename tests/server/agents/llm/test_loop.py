@@ -63,7 +63,7 @@ async def test_tools_of_one_turn_run_at_the_same_time_and_are_cancelled_with_the
 
 
 def _tools_at_work() -> int:
-    return sum("Toolbox.call" in repr(task.get_coro()) for task in asyncio.all_tasks())
+    return sum("_carry_out" in repr(task.get_coro()) for task in asyncio.all_tasks())
 
 
 async def test_the_callers_tools_end_the_run(model: ModelServer, llm: MakeAgent) -> None:

@@ -194,6 +194,20 @@ def test_calls_belong_to_the_assistant_message_of_their_turn() -> None:
     assert [message["tool_call_id"] for message in messages if message["role"] == "tool"] == ["2", "1", "3"]
 
 
+def test_pictures_of_tools_stand_in_a_message_of_the_user_behind_all_outputs_of_the_turn() -> None:
+    seen = returned("1", "a view")
+    seen.function_call_output.content.add().image.url = "data:image/png;base64,AA"
+    items = [said("go"), called("1", "look"), called("2", "a"), seen, returned("2", "A"), said("nice", ASSISTANT)]
+    messages = to_messages([], items, [])
+    assert [message["role"] for message in messages] == ["user", "assistant", "tool", "tool", "user", "assistant"]
+    assert [part["text"] for part in messages[2]["content"]] == ["a view", "[More of this in the next message.]"]
+    assert messages[4]["content"] == [
+        {"type": "text", "text": "Given back by the tool look:"},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}},
+    ]
+    assert to_messages([], items[:4], [])[-1] == messages[4]
+
+
 def test_thoughts_and_cut_calls_are_left_out() -> None:
     thought = item_pb2.Item(reasoning=item_pb2.Reasoning(content=["hm"]))
     assert to_messages([], [said("go"), thought, called("1", "a", '{"x', status=INCOMPLETE)], []) == [

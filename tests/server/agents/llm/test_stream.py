@@ -31,6 +31,12 @@ def _stream(taken: set[str] | None = None) -> ModelStream:
     return ModelStream("m", executor_of=lambda _: SERVER, taken=taken or set(), redact=Redactor(["hidden-key"]))
 
 
+def _feed(stream: ModelStream, *data: bytes) -> list[Step]:
+    steps: list[Step] = []
+    stream.feed(data, steps)
+    return steps
+
+
 def _delta(index: int = 0, finish: str | None = None, **delta: Any) -> dict[str, Any]:
     return {"choices": [{"index": index, "delta": delta, "finish_reason": finish}]}
 
@@ -41,9 +47,7 @@ def _piece(name: str | None = None, arguments: str | None = None, **keys: Any) -
 
 def _fold(*chunks: dict[str, Any], stream: ModelStream | None = None, done: bool = True) -> list[Step]:
     stream = stream or _stream()
-    steps = [step for chunk in chunks for step in stream.feed(json.dumps(chunk).encode())]
-    if done:
-        steps += stream.feed(b"[DONE]")
+    steps = _feed(stream, *(json.dumps(chunk).encode() for chunk in chunks), *([b"[DONE]"] if done else []))
     return steps + stream.finish()
 
 
@@ -130,7 +134,7 @@ def test_several_choices_end_each_for_itself() -> None:
 
 def test_logprobs_are_carried_as_they_came() -> None:
     chunk = b'{"choices":[{"index":0,"delta":{"content":"a"},"logprobs":{"content":[{"token":"a", "logprob":-0.10}]}}]}'
-    assert _stream().feed(chunk) == [TextDelta("a", 0, ('{"token":"a", "logprob":-0.10}',))]
+    assert _feed(_stream(), chunk) == [TextDelta("a", 0, ('{"token":"a", "logprob":-0.10}',))]
 
 
 def test_the_last_usage_counts() -> None:
@@ -167,7 +171,7 @@ def test_done_alone_is_no_answer() -> None:
 @pytest.mark.parametrize("data", [b"nonsense", b"[1]", b'{"choices": 1}', b'{"choices":[{"delta":{"content":1}}]}'])
 def test_what_is_no_chunk_is_malformed(data: bytes) -> None:
     with pytest.raises(UpstreamError, match="UPSTREAM_MALFORMED"):
-        _stream().feed(data)
+        _feed(_stream(), data)
 
 
 @pytest.mark.parametrize(
@@ -183,7 +187,7 @@ def test_what_is_no_chunk_is_malformed(data: bytes) -> None:
 )
 def test_an_error_inside_the_stream_is_the_runs(error: Any, reason: str) -> None:
     with pytest.raises(UpstreamError) as caught:
-        _stream().feed(json.dumps({"error": error}).encode())
+        _feed(_stream(), json.dumps({"error": error}).encode())
     assert caught.value.error.reason == reason
 
 
@@ -199,4 +203,4 @@ def test_the_finish_reason_error_is_no_answer() -> None:
 @given(st.binary(max_size=200))
 def test_no_bytes_break_the_fold(data: bytes) -> None:
     with suppress(UpstreamError):
-        _stream().feed(data)
+        _feed(_stream(), data)

@@ -1,25 +1,35 @@
-"""Python functions as tools."""
+"""Python functions as tools, and what bounds every result."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Mapping
 
 import pytest
+from breezeway.v1 import item_pb2
 from breezeway_server.agents.errors import ConfigError
-from breezeway_server.agents.llm.tools import Toolbox
+from breezeway_server.agents.tools.base import Tool, ToolResult, bounded, text_result
+from breezeway_server.agents.tools.toolbox import Toolbox
 
 HERE = "tests.server.agents.functions"
 NAMES = ("add", "weather", "far", "breaks", "complains", "long_text")
 
 
+def _box(*paths: str) -> Toolbox:
+    return Toolbox([(path, False) for path in paths], key="agents.x.tools", max_output=100)
+
+
 @pytest.fixture
-def toolbox() -> Iterator[Toolbox]:
-    box = Toolbox.load([f"{HERE}:{name}" for name in NAMES], key="agents.x.tools", max_output=100)
-    yield box
+async def tools() -> AsyncIterator[Mapping[str, Tool]]:
+    box = _box(*(f"{HERE}:{name}" for name in NAMES))
+    yield await box.tools()
     box.close()
 
 
-def test_the_schema_comes_from_the_signature(toolbox: Toolbox) -> None:
-    add, weather, far, *_ = toolbox.tools
+def _ignore(line: str) -> None:
+    pass
+
+
+def test_the_schema_comes_from_the_signature(tools: Mapping[str, Tool]) -> None:
+    add, weather, far, *_ = tools.values()
     assert add.description == "Adds two numbers."
     assert json.loads(add.parameters) == {
         "type": "object",
@@ -43,25 +53,35 @@ def test_the_schema_comes_from_the_signature(toolbox: Toolbox) -> None:
         ("far", '{"point": {"x": 3}}', '{"distance":3}', False),
         ("complains", "", "No such city.", True),
         ("breaks", "{}", "The tool failed (RuntimeError).", True),
-        ("nothing", "{}", 'There is no tool named "nothing".', True),
     ],
 )
 async def test_a_call_gives_text_and_whether_it_is_an_error(
-    toolbox: Toolbox, name: str, arguments: str, text: str, is_error: bool
+    tools: Mapping[str, Tool], name: str, arguments: str, text: str, is_error: bool
 ) -> None:
-    assert await toolbox.call(name, arguments) == (text, is_error)
+    assert await tools[name].call(arguments, _ignore) == text_result(text, is_error=is_error)
 
 
 @pytest.mark.parametrize("arguments", ['{"a": "1"}', '{"b": 1}', '{"a": 1, "c": 2}', "nonsense", "[]", '{"a": 1.5}'])
-async def test_arguments_that_do_not_fit_are_the_models_error(toolbox: Toolbox, arguments: str) -> None:
-    text, is_error = await toolbox.call("add", arguments)
-    assert is_error
-    assert text.startswith("The arguments do not fit: ")
+async def test_arguments_that_do_not_fit_are_the_models_error(tools: Mapping[str, Tool], arguments: str) -> None:
+    result = await tools["add"].call(arguments, _ignore)
+    assert result.is_error
+    assert result.content[0].text.text.startswith("The arguments do not fit: ")
 
 
-async def test_what_a_tool_says_is_bounded(toolbox: Toolbox) -> None:
-    text, _ = await toolbox.call("long_text", "{}")
-    assert text == "x" * 100 + "\n[cut: 1000 characters in all]"
+def test_what_a_tool_says_is_bounded_in_all_its_parts() -> None:
+    picture = item_pb2.ContentPart(image=item_pb2.Image(url="data:image/png;base64,AA"))
+    long, short = (text_result(text).content[0] for text in ("x" * 90, "y" * 20))
+    assert bounded(ToolResult((short, picture, long)), 100).content == (
+        short,
+        picture,
+        text_result("x" * 80 + "\n[cut: 110 characters in all]").content[0],
+    )
+    assert (
+        bounded(ToolResult((long, short, short)), 90).content
+        == text_result("x" * 90 + "\n[cut: 130 characters in all]").content
+    )
+    whole = ToolResult((short, long), is_error=True)
+    assert bounded(whole, 110) is whole
 
 
 @pytest.mark.parametrize(
@@ -76,10 +96,10 @@ async def test_what_a_tool_says_is_bounded(toolbox: Toolbox) -> None:
 )
 def test_a_tool_that_cannot_be_is_named_at_the_start(path: str, words: str) -> None:
     with pytest.raises(ConfigError, match=r"^agents\.x\.tools\[0\]: ") as caught:
-        Toolbox.load([path], key="agents.x.tools", max_output=100)
+        _box(path)
     assert words in str(caught.value)
 
 
 def test_two_tools_of_one_name_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"tools\[1\]: another tool is named"):
-        Toolbox.load([f"{HERE}:add", f"{HERE}:add"], key="agents.x.tools", max_output=100)
+        _box(f"{HERE}:add", f"{HERE}:add")

@@ -1,0 +1,51 @@
+"""A lone event never waits; under load the next batch gathers for a few milliseconds."""
+
+from breezeway_server.events.gathering import Gathering
+
+
+class Clock:
+    """Seconds, as the test sets them."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def loaded(clock: Clock, gathering: Gathering) -> None:
+    """Three events a millisecond, for a while."""
+    for _ in range(50):
+        clock.now += 0.001
+        gathering.sent(3)
+
+
+def test_the_first_event_does_not_wait() -> None:
+    assert Gathering(Clock()).pause() == 0
+
+
+def test_events_that_come_singly_never_wait() -> None:
+    clock = Clock()
+    gathering = Gathering(clock)
+    for _ in range(200):
+        clock.now += 0.01
+        assert gathering.pause() == 0
+        gathering.sent(1)
+
+
+def test_under_load_a_batch_gathers_but_not_for_long() -> None:
+    clock = Clock()
+    gathering = Gathering(clock)
+    loaded(clock, gathering)
+    assert 0 < gathering.pause() <= 0.005
+    clock.now += 0.006
+    assert gathering.pause() == 0, "it has waited long enough already"
+
+
+def test_load_is_forgotten_after_a_silence() -> None:
+    clock = Clock()
+    gathering = Gathering(clock)
+    loaded(clock, gathering)
+    clock.now += 1
+    gathering.sent(1)
+    assert gathering.pause() == 0

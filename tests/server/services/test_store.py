@@ -1,0 +1,183 @@
+"""StoreService over a real channel."""
+
+import grpc
+import pytest
+from breezeway.v1 import item_pb2, run_pb2, store_service_pb2
+from breezeway_server.agents.steps import TextDelta
+
+from tests.server.services.conftest import Client
+from tests.server.services.statuses import refused
+from tests.support.agents import said
+from tests.support.server import ScriptedAgent, Stack, texts
+
+NOT_FOUND, INVALID = grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT
+Create = store_service_pb2.CreateConversationRequest
+Items = store_service_pb2.ListConversationItemsRequest
+RunItems = store_service_pb2.ListRunItemsRequest
+OUTPUT = store_service_pb2.RUN_ITEM_KIND_OUTPUT
+
+
+async def create(client: Client, name: str = "", *words: str, **metadata: str) -> str:
+    made = await client.store.CreateConversation(
+        Create(conversation_id=name, metadata=metadata, items=[said(word) for word in words])
+    )
+    return made.conversation.id
+
+
+async def listed(client: Client, name: str) -> list[str]:
+    page = await client.store.ListConversationItems(Items(conversation_id=name, ascending=True, page_size=1000))
+    return texts(page.items)
+
+
+async def test_a_conversation_is_created_read_changed_and_deleted(client: Client) -> None:
+    name = await create(client, topic="a")
+    assert name.startswith("conv_")
+    found = (await client.store.GetConversation(store_service_pb2.GetConversationRequest(conversation_id=name))).conversation
+    assert dict(found.metadata) == {"topic": "a"}
+    assert found.create_time.seconds > 0
+    updated = await client.store.UpdateConversation(
+        store_service_pb2.UpdateConversationRequest(conversation_id=name, metadata={"topic": "b"})
+    )
+    found.metadata["topic"] = "b"
+    assert updated.conversation == found
+    assert (await client.store.GetConversation(store_service_pb2.GetConversationRequest(conversation_id=name))).conversation == found
+    await client.store.DeleteConversation(store_service_pb2.DeleteConversationRequest(conversation_id=name))
+    refusal = await refused(client.store.GetConversation(store_service_pb2.GetConversationRequest(conversation_id=name)))
+    assert (refusal.code, refusal.reason) == (NOT_FOUND, "CONVERSATION_NOT_FOUND")
+
+
+async def test_a_name_is_taken_once(client: Client) -> None:
+    assert await create(client, "my-talk.1", "one") == "my-talk.1"
+    refusal = await refused(client.store.CreateConversation(Create(conversation_id="my-talk.1", items=[said("two")])))
+    assert (refusal.code, refusal.reason) == (grpc.StatusCode.ALREADY_EXISTS, "CONVERSATION_EXISTS")
+    assert await listed(client, "my-talk.1") == ["one"]
+
+
+@pytest.mark.parametrize("name", ["conv_mine", "a/b", "../x", "-x", ".x", "x" * 129, "ä", "a b", "a\n"])
+async def test_a_name_that_cannot_be(client: Client, name: str) -> None:
+    refusal = await refused(client.store.CreateConversation(Create(conversation_id=name)))
+    assert (refusal.code, refusal.field) == (INVALID, "conversation_id")
+
+
+async def test_conversations_are_listed_newest_first_in_pages(client: Client) -> None:
+    made = [await create(client) for _ in range(5)]
+    got: list[str] = []
+    token = ""
+    while True:
+        page = await client.store.ListConversations(
+            store_service_pb2.ListConversationsRequest(page_size=2, page_token=token)
+        )
+        got += [each.id for each in page.conversations]
+        token = page.next_page_token
+        if not token:
+            break
+    assert got == made[::-1]
+
+
+@pytest.mark.parametrize(("token", "size"), [("nonsense", 0), ("-1", 0), ("9" * 40, 0), ("9" * 19, 0), ("", -1), ("", 1001)])
+async def test_a_page_of_conversations_that_cannot_be(client: Client, token: str, size: int) -> None:
+    query = store_service_pb2.ListConversationsRequest(page_token=token, page_size=size)
+    refusal = await refused(client.store.ListConversations(query))
+    assert (refusal.code, refusal.field) == (INVALID, "page_token" if token else "page_size")
+
+
+async def test_items_are_added_listed_read_and_taken_out(client: Client) -> None:
+    name = await create(client, "", "one")
+    added = await client.store.CreateConversationItems(
+        store_service_pb2.CreateConversationItemsRequest(conversation_id=name, items=[said("two"), said("three")])
+    )
+    assert texts(added.items) == ["two", "three"]
+    assert all(item.id.startswith("msg_") and not item.run_id for item in added.items)
+    assert await listed(client, name) == ["one", "two", "three"]
+    newest = await client.store.ListConversationItems(Items(conversation_id=name, page_size=2))
+    assert texts(newest.items) == ["three", "two"]
+    assert newest.has_more
+    rest = await client.store.ListConversationItems(Items(conversation_id=name, after_item_id=newest.items[1].id))
+    assert (texts(rest.items), rest.has_more) == (["one"], False)
+    two = added.items[0]
+    get = store_service_pb2.GetConversationItemRequest(conversation_id=name, item_id=two.id)
+    assert (await client.store.GetConversationItem(get)).item == two
+    gone = store_service_pb2.DeleteConversationItemRequest(conversation_id=name, item_id=two.id)
+    assert (await client.store.DeleteConversationItem(gone)).conversation.id == name
+    assert await listed(client, name) == ["one", "three"]
+    for call in (client.store.GetConversationItem(get), client.store.DeleteConversationItem(gone)):
+        refusal = await refused(call)
+        assert (refusal.code, refusal.reason) == (NOT_FOUND, "ITEM_NOT_FOUND")
+    refusal = await refused(client.store.ListConversationItems(Items(conversation_id=name, after_item_id=two.id)))
+    assert (refusal.code, refusal.reason) == (NOT_FOUND, "ITEM_NOT_FOUND")
+
+
+async def test_what_is_said_in_a_conversation_that_is_not_there(client: Client) -> None:
+    name = "nowhere"
+    for call in (
+        client.store.GetConversation(store_service_pb2.GetConversationRequest(conversation_id=name)),
+        client.store.UpdateConversation(store_service_pb2.UpdateConversationRequest(conversation_id=name)),
+        client.store.DeleteConversation(store_service_pb2.DeleteConversationRequest(conversation_id=name)),
+        client.store.CreateConversationItems(
+            store_service_pb2.CreateConversationItemsRequest(conversation_id=name, items=[said("x")])
+        ),
+        client.store.ListConversationItems(Items(conversation_id=name)),
+        client.store.GetConversationItem(
+            store_service_pb2.GetConversationItemRequest(conversation_id=name, item_id="msg_x")
+        ),
+        client.store.DeleteConversationItem(
+            store_service_pb2.DeleteConversationItemRequest(conversation_id=name, item_id="msg_x")
+        ),
+    ):
+        refusal = await refused(call)
+        assert (refusal.code, refusal.reason) == (NOT_FOUND, "CONVERSATION_NOT_FOUND")
+
+
+async def test_items_that_cannot_be_added(client: Client) -> None:
+    name = await create(client)
+    reference = item_pb2.Item(item_reference=item_pb2.ItemReference(id="msg_nowhere"))
+    for items, field in (([], "items"), ([said("x")] * 101, "items"), ([said("x"), item_pb2.Item()], "items[1]")):
+        request = store_service_pb2.CreateConversationItemsRequest(conversation_id=name, items=items)
+        refusal = await refused(client.store.CreateConversationItems(request))
+        assert (refusal.code, refusal.field) == (INVALID, field)
+    request = store_service_pb2.CreateConversationItemsRequest(conversation_id=name, items=[reference])
+    assert (await refused(client.store.CreateConversationItems(request))).reason == "ITEM_NOT_FOUND"
+    refusal = await refused(client.store.CreateConversation(Create(items=[said("x")] * 101)))
+    assert refusal.field == "items"
+    assert await listed(client, name) == []
+
+
+async def test_a_busy_conversation_takes_no_items(client: Client, stack: Stack, agent: ScriptedAgent) -> None:
+    run_id = await stack.create("1?", conversation_id="talk")
+    agent.script(run_id).say(TextDelta("1!"))
+    request = store_service_pb2.CreateConversationItemsRequest(conversation_id="talk", items=[said("by hand")])
+    refusal = await refused(client.store.CreateConversationItems(request))
+    assert (refusal.code, refusal.reason) == (grpc.StatusCode.ABORTED, "CONVERSATION_LOCKED")
+    assert run_id in refusal.message
+    agent.script(run_id).end()
+    await stack.events(run_id)
+    await client.store.CreateConversationItems(request)
+    assert await listed(client, "talk") == ["1?", "1!", "by hand"]
+
+
+async def test_items_of_a_run_are_listed(client: Client, stack: Stack, agent: ScriptedAgent) -> None:
+    first = await stack.create("1?")
+    agent.script(first).say(TextDelta("1!"))
+    agent.script(first).end()
+    await stack.settled(first)
+    second = await stack.create("2?", previous_run_id=first)
+    agent.script(second).say(TextDelta("2!"))
+    agent.script(second).end()
+    await stack.settled(second)
+    page = await client.store.ListRunItems(RunItems(run_id=f"resp_{second[4:]}", ascending=True))
+    assert texts(page.items) == ["1?", "1!", "2?"]
+    newest = await client.store.ListRunItems(RunItems(run_id=second, page_size=1))
+    assert (texts(newest.items), newest.has_more) == (["2?"], True)
+    output = await client.store.ListRunItems(RunItems(run_id=second, kind=OUTPUT))
+    assert (texts(output.items), output.has_more) == (["2!"], False)
+    refusal = await refused(client.store.ListRunItems(RunItems(run_id=second, after_item_id=output.items[0].id)))
+    assert (refusal.code, refusal.reason) == (NOT_FOUND, "ITEM_NOT_FOUND")
+    refusal = await refused(client.store.ListRunItems(RunItems(run_id=second, page_size=1001)))
+    assert (refusal.code, refusal.field) == (INVALID, "page_size")
+
+
+async def test_a_run_that_is_not_stored_has_no_items(client: Client, stack: Stack) -> None:
+    memory = await stack.create(durability=run_pb2.DURABILITY_MEMORY)
+    for run_id in (memory, "run_" + "0" * 32, "nonsense"):
+        refusal = await refused(client.store.ListRunItems(RunItems(run_id=run_id)))
+        assert (refusal.code, refusal.reason) == (NOT_FOUND, "RUN_NOT_FOUND")

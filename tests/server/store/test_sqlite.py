@@ -1,0 +1,141 @@
+"""What the SQLite store promises beyond the contract of all stores."""
+
+import asyncio
+import sqlite3
+import sys
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from breezeway.v1 import run_pb2
+from breezeway_server.errors import Unavailable
+from breezeway_server.events.framing import decode
+from breezeway_server.store.schema import metadata
+from breezeway_server.store.sqlite import StoreLocked, open_sqlite
+from sqlalchemy import create_engine
+from sqlalchemy.exc import OperationalError
+
+from tests.server.store.builders import begun, ended
+
+ROOT = Path(__file__).parents[3]
+FILE = "breezeway.sqlite3"
+
+
+async def test_everything_acknowledged_survives_a_kill(tmp_path: Path) -> None:
+    child = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "tests.server.store.appender",
+        str(tmp_path),
+        stdout=asyncio.subprocess.PIPE,
+        cwd=ROOT,
+    )
+    assert child.stdout is not None
+    acknowledged: dict[str, int] = {}
+    for _ in range(150):
+        run_id, last = (await child.stdout.readline()).split()
+        acknowledged[run_id.decode()] = int(last)
+    child.kill()
+    # What it wrote before the kill had been acknowledged to it too.
+    for line in (await child.stdout.read()).splitlines(keepends=True):
+        if line.endswith(b"\n"):
+            run_id, last = line.split()
+            acknowledged[run_id.decode()] = int(last)
+    await child.wait()
+    store = open_sqlite(tmp_path, "NORMAL")
+    for name, count in acknowledged.items():
+        batches = await store.read_events(name, 0, 10**9)
+        events = decode(b"".join(batch.frames for batch in batches))
+        assert [event.sequence for event in events] == list(range(1, len(events) + 1))
+        assert len(events) >= count
+        run = await store.get_run("t", name)
+        assert run is not None
+        assert run.state == run_pb2.RUN_STATE_IN_PROGRESS
+    assert {run.run_id for run in await store.unfinished()} >= acknowledged.keys()
+    await store.close()
+
+
+async def test_the_migrations_lead_to_the_tables_of_the_schema(tmp_path: Path) -> None:
+    await open_sqlite(tmp_path, "NORMAL").close()
+    engine = create_engine(f"sqlite:///{tmp_path / FILE}")
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    engine.dispose()
+
+
+async def test_a_store_that_is_opened_again_has_what_it_had(tmp_path: Path) -> None:
+    store = open_sqlite(tmp_path, "NORMAL")
+    over, running = await ended(store), await begun(store)
+    await store.close()
+    for synchronous in ("FULL", "NORMAL"):
+        store = open_sqlite(tmp_path, synchronous)
+        assert await store.get_run("t", over.id) == over.run()
+        assert await store.get_run("t", running.id) == running.run()
+        await store.close()
+
+
+async def test_a_directory_belongs_to_one_store(tmp_path: Path) -> None:
+    store = open_sqlite(tmp_path, "NORMAL")
+    with pytest.raises(StoreLocked, match=str(tmp_path)):
+        open_sqlite(tmp_path, "NORMAL")
+    await store.close()
+    await open_sqlite(tmp_path, "NORMAL").close()
+
+
+async def test_another_process_is_locked_out_too(tmp_path: Path) -> None:
+    store = open_sqlite(tmp_path, "NORMAL")
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.server.store.appender", str(tmp_path), stderr=asyncio.subprocess.PIPE, cwd=ROOT
+    )
+    _, errors = await child.communicate()
+    assert child.returncode == 1
+    assert b"StoreLocked" in errors
+    await store.close()
+
+
+async def test_a_directory_is_made_for_its_owner_alone(tmp_path: Path) -> None:
+    directory = tmp_path / "a" / "b"
+    await open_sqlite(directory, "NORMAL").close()
+    assert directory.stat().st_mode & 0o777 == 0o700
+
+
+async def test_a_migration_that_breaks_leaves_nothing_behind(tmp_path: Path) -> None:
+    other = sqlite3.connect(tmp_path / FILE)
+    # The last table of the first migration is there already, and not ours.
+    other.execute("CREATE TABLE grants (x)")
+    other.commit()
+    with pytest.raises(OperationalError, match="already exists"):
+        open_sqlite(tmp_path, "NORMAL")
+    other.execute("DROP TABLE grants")
+    assert other.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall() == []
+    other.close()
+    await open_sqlite(tmp_path, "NORMAL").close()
+
+
+async def test_it_writes_ahead_and_in_transactions(tmp_path: Path) -> None:
+    store = open_sqlite(tmp_path, "FULL")
+    await ended(store)
+    other = sqlite3.connect(tmp_path / FILE)
+    assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    # No reader's transaction is left open: the log can be folded back into the file.
+    assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() == (0, 0, 0)
+    other.close()
+    await store.close()
+
+
+async def test_a_unit_that_breaks_writes_nothing(tmp_path: Path) -> None:
+    store = open_sqlite(tmp_path, "NORMAL")
+    one = await begun(store)
+    one.say("x")
+    taken = one.take()
+    assert not await store.append([taken])
+    other = await begun(store)
+    other.say("y")
+    again = other.take()
+    # The same events twice are a fault of ours; the whole group is refused.
+    with pytest.raises(Unavailable):
+        await store.append([again, taken])
+    assert [batch.last for batch in await store.read_events(other.id, 0, 1)] == [2]
+    assert not await store.append([again])
+    await store.close()

@@ -1,0 +1,86 @@
+"""Settings: flags before the environment before the file, and faults that name their place."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from breezeway_server.agents.errors import ConfigError
+from breezeway_server.config import ServerSettings, load_settings
+
+FILE = "breezeway.toml"
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ServerSettings.model_fields:
+        monkeypatch.delenv(f"BREEZEWAY_{name.upper()}", raising=False)
+
+
+def test_flags_win_over_the_environment_and_that_over_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = {"max_runs": 1, "max_attempts": 1, "drain_seconds": 1}
+    monkeypatch.setenv("BREEZEWAY_MAX_ATTEMPTS", "2")
+    monkeypatch.setenv("BREEZEWAY_DRAIN_SECONDS", "2")
+    settings = load_settings(table, {"drain_seconds": 3}, FILE)
+    assert (settings.max_runs, settings.max_attempts, settings.drain_seconds) == (1, 2, 3)
+
+
+def test_without_anything_it_serves_on_loopback_and_stores_in_the_users_data(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    settings = load_settings({}, {}, FILE)
+    assert settings.grpc_listen == "127.0.0.1:50051"
+    assert settings.data_dir == tmp_path / "breezeway"
+    monkeypatch.delenv("XDG_DATA_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert load_settings({}, {}, FILE).data_dir == tmp_path / ".local" / "share" / "breezeway"
+
+
+def test_a_key_that_is_no_setting_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"breezeway.toml: server.max_rums: is not a setting"):
+        load_settings({"max_rums": 1}, {}, FILE)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("max_runs", 0),
+        ("max_runs", "many"),
+        ("max_run_seconds", 0),
+        ("max_output_bytes", 0),
+        ("max_message_bytes", 0),
+        ("max_attempts", 0),
+        ("drain_seconds", -1),
+        ("store_patience_seconds", -1),
+        ("memory_run_seconds", -1),
+        ("memory_run_bytes", -1),
+        ("log_retention_seconds", -1),
+        ("request_id_retention_seconds", -1),
+        ("synchronous", "OFF"),
+        ("log_format", "xml"),
+        ("grpc_listen", "localhost"),
+    ],
+)
+def test_a_value_that_cannot_be_names_where_it_is_from(
+    monkeypatch: pytest.MonkeyPatch, key: str, value: Any
+) -> None:
+    with pytest.raises(ConfigError, match=f"^breezeway.toml: server.{key}: "):
+        load_settings({key: value}, {}, FILE)
+    monkeypatch.setenv(f"BREEZEWAY_{key.upper()}", str(value))
+    with pytest.raises(ConfigError, match=f"^BREEZEWAY_{key.upper()}: "):
+        load_settings({}, {}, FILE)
+
+
+def test_all_faults_are_named_at_once() -> None:
+    with pytest.raises(ConfigError) as raised:
+        load_settings({"max_runs": 0, "max_attempts": 0}, {}, FILE)
+    assert len(str(raised.value).splitlines()) == 2
+
+
+def test_the_engine_keeps_to_the_settings() -> None:
+    limits = load_settings({"max_runs": 7, "log_retention_seconds": 8, "max_run_seconds": 9}, {}, FILE).limits()
+    assert (limits.max_runs, limits.log_seconds, limits.run_seconds) == (7, 8, 9)
+
+
+def test_every_setting_is_described() -> None:
+    assert all(field.description for field in ServerSettings.model_fields.values())
