@@ -7,7 +7,7 @@ PROTOS := $(wildcard protos/breezeway/v1/*.proto)
 CODE := hatch_build.py server shim tests bench examples
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test check format lint types contracts protos golden bench clean
+.PHONY: help run install test check format lint types contracts protos golden bench chaos clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
@@ -45,6 +45,9 @@ golden: $(VENV)/.development ## Rewrite the golden transcripts; review the diffe
 
 bench: $(VENV)/.development ## Measure; see bench/README.md
 	$(BIN)/python -m bench
+
+chaos: $(VENV)/.development ## Kill, cut and restart real processes under load for two minutes; see docs/guarantees.md
+	$(BIN)/python -m tests.chaos $(ARGUMENTS)
 
 clean: ## Remove what was built and installed
 	rm -rf $(VENV) build dist

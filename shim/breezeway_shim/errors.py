@@ -80,9 +80,6 @@ REASONS: Mapping[str, ErrorKind] = {
     "AGENT_UNAVAILABLE": ErrorKind(502, SERVER_ERROR, "agent_unavailable"),
     "AGENT_TIMEOUT": ErrorKind(504, SERVER_ERROR, "agent_timeout"),
     "AGENT_REJECTED": ErrorKind(400, INVALID_REQUEST, "agent_rejected"),
-    "AGENT_REJECTED": ErrorKind(400, INVALID_REQUEST, "agent_rejected"),
-    "AGENT_TIMEOUT": ErrorKind(504, SERVER_ERROR, "agent_timeout"),
-    "AGENT_UNAVAILABLE": ErrorKind(502, SERVER_ERROR, "agent_unavailable"),
     "DEMO_FAILURE": ErrorKind(502, SERVER_ERROR, "demo_failure"),
     "RUN_TIMEOUT": ErrorKind(504, SERVER_ERROR, "run_timeout"),
     # 503: its server was lost or stopped, and another try may find one that stays.

@@ -1,6 +1,7 @@
 """Serving the application until somebody asks it to stop."""
 
 import asyncio
+import gc
 import signal
 
 import structlog
@@ -11,6 +12,7 @@ from breezeway_shim.backend import Backend
 from breezeway_shim.config import ShimSettings
 
 _SHUTDOWN_SECONDS = 10.0
+_GARBAGE = 20_000
 _log = structlog.get_logger(__name__)
 
 
@@ -32,6 +34,10 @@ async def serve(settings: ShimSettings) -> None:
         site = web.TCPSite(runner, host, port)
         await site.start()
         _log.info("listening", http=site.name, grpc=settings.grpc_target)
+        # What was loaded stays for good, and requests leave little garbage in cycles: looking less often, and not at
+        # what stays, saves about a tenth of the work.
+        gc.freeze()
+        gc.set_threshold(_GARBAGE, 20, 50)
         await stopped.wait()
         backend.give_up()
     finally:

@@ -7,8 +7,8 @@ import pytest
 from breezeway.v1 import event_pb2, run_pb2
 from breezeway_shim.dialects.chat_completions.completion import completion_of
 from breezeway_shim.dialects.chat_completions.projection import ChatProjection
-from breezeway_shim.dialects.responses.fold import RunFold
 from breezeway_shim.errors import ApiError, error_of_end
+from breezeway_shim.fold import RunFold
 from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion, ChatCompletionChunk

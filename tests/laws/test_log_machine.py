@@ -20,6 +20,7 @@ from breezeway_server.events.legal import TERMINAL_KINDS, TERMINAL_STATES
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
+from structlog.testing import capture_logs
 
 from tests.support.server import TENANT, ScriptedAgent, Stack, kinds, running, text_of_events, texts
 
@@ -63,12 +64,18 @@ class LogMachine(RuleBasedStateMachine):
     async def _start(self) -> None:
         self.agent = ScriptedAgent()
         self.exits = AsyncExitStack()
-        limits = {"max_attempts": 1000}
-        self.stack: Stack = await self.exits.enter_async_context(running(self.directory, self.agent, **limits))
+        self.exits.enter_context(capture_logs())
+        stack = running(self.directory, self.agent, max_attempts=1000)
+        self.stack: Stack = await self.exits.enter_async_context(stack)
 
     @rule(target=runs, durability=st.sampled_from([LOGGED, MEMORY]))
     def create(self, durability: run_pb2.Durability.ValueType) -> Known:
-        known = Known(self.loop.run(self.stack.create(durability=durability)), durability)
+        return self._accepted(self.loop.run(self.stack.create(durability=durability)), durability)
+
+    def _accepted(self, run_id: str, durability: run_pb2.Durability.ValueType) -> Known:
+        # A run is accepted once its first event is durable, which is what CreateRun waits for.
+        self.loop.run(self.stack.get(run_id))
+        known = Known(run_id, durability)
         self.known.append(known)
         return known
 
@@ -99,8 +106,7 @@ class LogMachine(RuleBasedStateMachine):
         if earlier is not None:
             assert run_id == earlier[0].run_id
             return earlier[0]
-        known = Known(run_id, durability)
-        self.known.append(known)
+        known = self._accepted(run_id, durability)
         self.requests[request_id] = (known, body)
         return known
 
@@ -139,7 +145,9 @@ class LogMachine(RuleBasedStateMachine):
             rest = self.loop.run(self.stack.events(known.run_id, after=after, milestones=milestones))
             wanted = known.seen[after:]
             if milestones:
-                wanted = [event for event in wanted if not str(event.WhichOneof("kind")).endswith(("_delta", "progress"))]
+                wanted = [
+                    event for event in wanted if not str(event.WhichOneof("kind")).endswith(("_delta", "progress"))
+                ]
             assert rest == wanted
         with pytest.raises(CursorAhead):
             self.loop.run(self.stack.events(known.run_id, after=len(known.seen) + 100))

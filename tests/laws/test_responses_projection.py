@@ -6,9 +6,9 @@ from typing import Any
 import msgspec
 import pytest
 from breezeway.v1 import event_pb2
-from breezeway_shim.dialects.responses.fold import RunFold
 from breezeway_shim.dialects.responses.objects import response_json
 from breezeway_shim.dialects.responses.projection import ResponseProjection
+from breezeway_shim.fold import RunFold
 from hypothesis import given
 
 from tests.support.dialects import frames

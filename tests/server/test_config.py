@@ -61,9 +61,7 @@ def test_a_key_that_is_no_setting_is_named() -> None:
         ("grpc_listen", "localhost"),
     ],
 )
-def test_a_value_that_cannot_be_names_where_it_is_from(
-    monkeypatch: pytest.MonkeyPatch, key: str, value: Any
-) -> None:
+def test_a_value_that_cannot_be_names_where_it_is_from(monkeypatch: pytest.MonkeyPatch, key: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=f"^breezeway.toml: server.{key}: "):
         load_settings({key: value}, {}, FILE)
     monkeypatch.setenv(f"BREEZEWAY_{key.upper()}", str(value))

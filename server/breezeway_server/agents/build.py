@@ -2,14 +2,16 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from breezeway.v1 import agent_pb2
 
 from breezeway_server.agents.base import Agent
+from breezeway_server.agents.build_tools import build_toolbox, mcp_servers
 from breezeway_server.agents.config import (
     AgentConfig,
     DemoConfig,
+    GrpcConfig,
     LlmConfig,
     PythonConfig,
     SamplingDefaults,
@@ -23,10 +25,14 @@ from breezeway_server.agents.llm.deadline import Timeouts
 from breezeway_server.agents.llm.loop import LlmAgent
 from breezeway_server.agents.llm.redaction import Redactor
 from breezeway_server.agents.llm.sessions import UpstreamSession
-from breezeway_server.agents.llm.tools import Toolbox
 from breezeway_server.agents.llm.upstream import Upstream
 from breezeway_server.agents.python import PythonAgent
 from breezeway_server.agents.registry import AgentRegistry
+from breezeway_server.agents.remote.agent import RemoteAgent
+from breezeway_server.agents.tools.toolbox import Toolbox
+
+if TYPE_CHECKING:
+    from breezeway_server.agents.mcp.server import McpServer
 
 
 def build_agents(
@@ -40,25 +46,37 @@ def build_agents(
     configs = agent_configs(document, environ, source=source)
     session = UpstreamSession()
     try:
+        servers = mcp_servers(document, environ)
         agents = [
-            _build(_info(name, config, create_time), config, environ, session) for name, config in configs.items()
+            _build(_info(name, config, create_time), config, environ, session, servers)
+            for name, config in configs.items()
         ]
-        return AgentRegistry(agents, session=session)
+        return AgentRegistry(agents, shared=[session, *servers.values()])
     except ConfigError as error:
-        raise ConfigError(f"{source}: {error}") from error
+        raise ConfigError("\n".join(f"{source}: {fault}" for fault in str(error).splitlines())) from error
 
 
-def _build(info: agent_pb2.Agent, config: AgentConfig, environ: Mapping[str, str], session: UpstreamSession) -> Agent:
+def _build(
+    info: agent_pb2.Agent,
+    config: AgentConfig,
+    environ: Mapping[str, str],
+    session: UpstreamSession,
+    servers: Mapping[str, "McpServer"],
+) -> Agent:
     match config:
         case DemoConfig():
             return DemoAgent(info, pace=config.pace)
+        case GrpcConfig():
+            return RemoteAgent.build(info, config, key=f"agents.{info.name}")
         case PythonConfig():
             return PythonAgent.load(info, config.path, key=f"agents.{info.name}.path")
         case LlmConfig():
-            return _llm(info, config, environ, session)
+            return _llm(info, config, environ, session, build_toolbox(info.name, config, servers))
 
 
-def _llm(info: agent_pb2.Agent, config: LlmConfig, environ: Mapping[str, str], session: UpstreamSession) -> LlmAgent:
+def _llm(
+    info: agent_pb2.Agent, config: LlmConfig, environ: Mapping[str, str], session: UpstreamSession, toolbox: Toolbox
+) -> LlmAgent:
     key = resolve_api_key(info.name, config, environ)
     headers = {name: value.get_secret_value() for name, value in config.headers.items()}
     redact = Redactor([*headers.values(), *([key] if key else [])])
@@ -78,7 +96,7 @@ def _llm(info: agent_pb2.Agent, config: LlmConfig, environ: Mapping[str, str], s
         ),
         instructions=config.instructions,
         defaults=_in_chat_words(config.sampling),
-        toolbox=Toolbox.load(config.tools, key=f"agents.{info.name}.tools", max_output=config.max_tool_output),
+        toolbox=toolbox,
         redact=redact,
         max_iterations=config.max_iterations,
     )
@@ -106,7 +124,9 @@ def _info(name: str, config: AgentConfig, create_time: datetime) -> agent_pb2.Ag
 def _description(config: AgentConfig) -> str:
     match config:
         case DemoConfig():
-            return "Breezeway's demo: no model is behind it."
+            return "Breezeway's demo: no model is behind it, so temperature and its like change nothing."
+        case GrpcConfig():
+            return ""  # It says so itself.
         case LlmConfig():
             return f"The model {config.model}."
         case PythonConfig():
@@ -117,11 +137,13 @@ def _capabilities(config: AgentConfig) -> agent_pb2.AgentCapabilities:
     match config:
         case DemoConfig():
             return agent_pb2.AgentCapabilities(client_tools=True, resumable=True)
+        case GrpcConfig():
+            return agent_pb2.AgentCapabilities()  # It says so itself.
         case LlmConfig():
             return agent_pb2.AgentCapabilities(
                 content_kinds=_kinds(images=config.images, files=config.files),
                 client_tools=True,
-                multiple_choices=not config.tools,
+                multiple_choices=not (config.tools or config.mcp),
                 resumable=True,
             )
         case PythonConfig():

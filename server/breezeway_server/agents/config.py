@@ -6,22 +6,35 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    TypeAdapter,
+    ValidationError,
+)
 from yarl import URL
 
 from breezeway_server.agents.errors import ConfigError
+from breezeway_server.agents.faults import faults_of, words
+from breezeway_server.agents.remote.config import RemoteConfig
 
 OPENAI_BASE_URL = "https://api.openai.com/v1"
 DEFAULT_MODEL = "gpt-4.1-mini"
 """What `assistant` asks for where BREEZEWAY_MODEL is not set."""
 
+_KINDS = {"demo", "grpc", "llm", "python"}
 _NAME = re.compile(r"[a-z0-9._-]{1,64}")
 
 Seconds = Annotated[float, Field(gt=0)]
+ApprovalRule = Literal["required", "never"]
 
 
-def _http_url(text: str) -> str:
+def http_url(text: str) -> str:
+    """The URL without a slash at its end. Raises `ValueError` where it is none, or says more than where to call."""
     try:
         url = URL(text)
     except ValueError:
@@ -63,17 +76,41 @@ class SamplingDefaults(BaseModel):
     reasoning_effort: str | None = None
 
 
+class ToolConfig(BaseModel):
+    """A Python function as a tool; where it says nothing of approval, the agent's rule holds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    path: str
+    approval: ApprovalRule | None = None
+
+
+def _tool_table(value: Any) -> Any:
+    if isinstance(value, str):
+        return {"path": value}
+    if not isinstance(value, Mapping):
+        raise ValueError(  # noqa: TRY004 - what pydantic takes for a fault of the value
+            'must be "module:function", or a table { path = "module:function", approval = "required" }'
+        )
+    return value
+
+
 class LlmConfig(_AgentConfig):
-    """A model behind an OpenAI-compatible chat-completions endpoint. Times are in seconds."""
+    """A model behind an OpenAI-compatible chat-completions endpoint. Times are in seconds.
+
+    `mcp` names servers of the `[mcp.NAME]` tables. `approval` is the rule for the tools that have none of their own.
+    """
 
     kind: Literal["llm"]
     model: Annotated[str, Field(min_length=1)]
-    base_url: Annotated[str, AfterValidator(_http_url)] = OPENAI_BASE_URL
+    base_url: Annotated[str, AfterValidator(http_url)] = OPENAI_BASE_URL
     api_key_env: str | None = None
     api_key: SecretStr | None = None
     headers: dict[str, SecretStr] = Field(default_factory=dict)
     instructions: str = ""
-    tools: tuple[str, ...] = ()
+    tools: tuple[Annotated[ToolConfig, BeforeValidator(_tool_table)], ...] = ()
+    mcp: tuple[str, ...] = ()
+    approval: ApprovalRule = "never"
     fallback_models: tuple[str, ...] = ()
     max_iterations: Annotated[int, Field(ge=1)] = 90
     max_tool_output: Annotated[int, Field(ge=1)] = 100_000
@@ -100,7 +137,13 @@ class PythonConfig(_AgentConfig):
     resumable: bool = False
 
 
-AgentConfig = DemoConfig | LlmConfig | PythonConfig
+class GrpcConfig(RemoteConfig, _AgentConfig):
+    """A remote `AgentService`; what it takes it says itself, unless it is said here."""
+
+    kind: Literal["grpc"]
+
+
+AgentConfig = DemoConfig | GrpcConfig | LlmConfig | PythonConfig
 _ADAPTER: TypeAdapter[AgentConfig] = TypeAdapter(Annotated[AgentConfig, Field(discriminator="kind")])
 
 
@@ -136,7 +179,7 @@ def agent_configs(
         try:
             configs[name] = _ADAPTER.validate_python(table)
         except ValidationError as error:
-            faults += [_fault(name, detail) for detail in error.errors(include_url=False)]
+            faults += faults_of(f"agents.{name}", error, tags=_KINDS)
     if faults:
         raise ConfigError("\n".join(f"{source}: {fault}" for fault in faults))
     return {**_from_environment(environ), **configs}
@@ -155,7 +198,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, AgentConfig]:
             )
         except ValidationError as error:
             # Only the URL can be at fault: the other values are checked by nothing but being there.
-            raise ConfigError(f"environment: OPENAI_BASE_URL: {_words(error.errors()[0])}.") from error
+            raise ConfigError(f"environment: OPENAI_BASE_URL: {words(error.errors()[0])}.") from error
     return configs
 
 
@@ -176,22 +219,3 @@ def resolve_api_key(name: str, config: LlmConfig, environ: Mapping[str, str]) ->
             f"agents.{name}.api_key_env: the environment variable {variable} is not set; set it, or name another."
         )
     return environ[variable]
-
-
-def _fault(name: str, detail: ErrorDetails) -> str:
-    # The first step of the path is the tag of the union, which is no key of the file.
-    keys = detail["loc"][1:] if detail["loc"] and detail["loc"][0] in {"demo", "llm", "python"} else detail["loc"]
-    path = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys)
-    return f"agents.{name}{path}: {_words(detail)}."
-
-
-def _words(detail: ErrorDetails) -> str:
-    match detail["type"]:
-        case "extra_forbidden":
-            return "is not a key of this kind of agent; remove it or correct its spelling"
-        case "missing":
-            return "is missing; add it"
-        case "union_tag_not_found" | "union_tag_invalid":
-            return 'kind must be one of "demo", "llm" and "python"; set it'
-        case _:
-            return detail["msg"].removeprefix("Value error, ")

@@ -1,20 +1,28 @@
 """Which agents there are: by name or alias."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 from breezeway.v1 import agent_pb2
 
 from breezeway_server.agents.base import Agent
 from breezeway_server.agents.errors import ConfigError
-from breezeway_server.agents.llm.sessions import UpstreamSession
+
+
+class Shared(Protocol):
+    """Something that several agents use."""
+
+    async def close(self) -> None:
+        """Let go of it, once no agent uses it any more."""
 
 
 class AgentRegistry:
-    """The agents of a server; `session`, where given, is what its llm agents share."""
+    """The agents of a server, and what they share."""
 
-    def __init__(self, agents: Iterable[Agent], *, session: UpstreamSession | None = None) -> None:
+    def __init__(self, agents: Iterable[Agent], *, shared: Sequence[Shared] = ()) -> None:
         self._agents = sorted(agents, key=lambda agent: agent.info.name)
-        self._session = session
+        self._shared = shared
         self._by_name: dict[str, Agent] = {}
         for agent in self._agents:
             for name in (agent.info.name, *agent.info.aliases):
@@ -37,5 +45,4 @@ class AgentRegistry:
         """Let go of all that the agents hold. No run may be under way."""
         for agent in self._agents:
             await agent.close()
-        if self._session is not None:
-            await self._session.close()
+        await asyncio.gather(*(shared.close() for shared in self._shared))

@@ -10,16 +10,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import click
-import uvloop
 
-from breezeway_server.agents.build import build_agents
 from breezeway_server.agents.config import read_document
 from breezeway_server.agents.errors import ConfigError
-from breezeway_server.cli.server import serve as serve_grpc
+from breezeway_server.cli.agent import agent
 from breezeway_server.cli.supervise import BAD_CONFIGURATION, CANNOT_LISTEN, supervise
 from breezeway_server.config import ServerSettings, load_settings
 from breezeway_server.logs import configure_logging
-from breezeway_server.store.sqlite import StoreLocked
 
 _config = click.option(
     "--config",
@@ -35,6 +32,9 @@ _http_listen = click.option("--http-listen", metavar="HOST:PORT", help="Where to
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Run agents and serve them: OpenAI's REST and SSE outside, gRPC inside, one durable log per run."""
+
+
+main.add_command(agent)
 
 
 @main.command()
@@ -62,6 +62,13 @@ def serve(config: Path | None, data_dir: Path | None, grpc_listen: str | None, h
 @_grpc_listen
 def server(config: Path | None, data_dir: Path | None, grpc_listen: str | None) -> None:
     """Serve gRPC alone: runs agents and keeps their logs."""
+    # Loading these takes a second, which nobody who only supervises or chats should wait for.
+    import uvloop  # noqa: PLC0415
+
+    from breezeway_server.agents.build import build_agents  # noqa: PLC0415
+    from breezeway_server.cli.server import serve as serve_grpc  # noqa: PLC0415
+    from breezeway_server.store.sqlite import StoreLocked  # noqa: PLC0415
+
     document = _document(config)
     settings = _settings(document, config, {"data_dir": data_dir, "grpc_listen": grpc_listen})
     configure_logging(settings.log_format)
@@ -97,6 +104,23 @@ def shim(config: Path | None, http_listen: str | None, grpc_target: str | None) 
     sys.exit(serve_http())
 
 
+@main.command()
+@click.option("--agent", metavar="NAME", help="Whom to talk to; assistant, or else the first there is.")
+@click.option(
+    "--target",
+    metavar="HOST:PORT",
+    envvar=["BREEZEWAY_GRPC_TARGET", "BREEZEWAY_GRPC_LISTEN"],
+    default="127.0.0.1:50051",
+    show_default=True,
+    help="The server to talk to.",
+)
+def chat(agent: str | None, target: str) -> None:
+    """Talk to an agent in the terminal; a piped input is one question a line."""
+    from breezeway_server.cli.chat import chat as talk  # noqa: PLC0415 - a server needs nothing of it
+
+    sys.exit(talk(target, agent))
+
+
 @main.command(name="version")
 def version_() -> None:
     """Print the version."""
@@ -114,9 +138,9 @@ def _document(config: Path | None) -> Mapping[str, Any]:
         document = read_document(config)
     except ConfigError as error:
         _give_up(str(error), BAD_CONFIGURATION)
-    unknown = sorted(set(document) - {"agents", "server", "shim"})
+    unknown = sorted(set(document) - {"agents", "mcp", "server", "shim"})
     if unknown:
-        _give_up(f"{config}: {unknown[0]}: is not a table; there are server, shim and agents.", BAD_CONFIGURATION)
+        _give_up(f"{config}: {unknown[0]}: is not a table; there are server, shim, agents and mcp.", BAD_CONFIGURATION)
     return document
 
 

@@ -1,6 +1,7 @@
 """`breezeway server`: the gRPC server of this process, from its start to its drain."""
 
 import asyncio
+import gc
 import os
 import signal
 from collections.abc import AsyncGenerator, Callable
@@ -21,6 +22,8 @@ _logger = structlog.get_logger()
 # How long calls may take to end once their runs have.
 _CALL_GRACE = 1.0
 
+_GARBAGE = 20_000
+
 
 async def serve(settings: ServerSettings, build_agents: Callable[[], AgentRegistry]) -> None:
     """Serve until SIGTERM or SIGINT, then drain; a second signal ends the process at once.
@@ -34,6 +37,10 @@ async def serve(settings: ServerSettings, build_agents: Callable[[], AgentRegist
     agents = build_agents()
     async with running(settings, agents) as ports:
         _logger.info("serving", grpc=settings.grpc_listen, ports=ports, agents=[info.name for info in agents.infos])
+        # What was loaded stays for good, and runs leave little garbage in cycles: looking less often, and not at what
+        # stays, saves about a tenth of the work.
+        gc.freeze()
+        gc.set_threshold(_GARBAGE, 20, 50)
         await stop.wait()
         _logger.info("draining", seconds=settings.drain_seconds)
     _logger.info("stopped")

@@ -30,8 +30,8 @@ class Turns:
         return before
 
     def waiting(self, tenant: str, conversation_id: str) -> list[Runner]:
-        """Return the runs of a conversation that are not over."""
-        return list(self._runs.get((tenant, conversation_id), ()))
+        """Return the runs of a conversation that are not over: whoever has seen the end may go on at once."""
+        return [runner for runner in self._runs.get((tenant, conversation_id), ()) if not runner.log.over]
 
     def busy(self, tenant: str, conversation_id: str) -> str | None:
         """Return the run that the conversation is busy with, if there is one."""

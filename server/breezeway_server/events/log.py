@@ -115,11 +115,7 @@ class EventLog:
         log = self._logs.get(run_id)
         while not over:
             if log is None or cursor + 1 < log.first:
-                stored = await self._store.read_events(run_id, cursor, BATCH_BYTES)
-                if not stored:
-                    raise Unavailable("RUN_NOT_HERE", f"{run_id} is not in the hands of this server; try again.", 1.0)
-                batch, over = _after(stored, cursor, milestones=milestones)
-                cursor = stored[-1].last
+                batch, cursor, over = await self._stored(run_id, cursor, milestones=milestones)
                 log = log or self._logs.get(run_id)
             elif cursor < log.visible:
                 cursor, batch = log.read(cursor, milestones=milestones)
@@ -129,6 +125,17 @@ class EventLog:
                 continue
             if batch:
                 yield batch
+
+    async def _stored(self, run_id: str, cursor: int, *, milestones: bool) -> tuple[bytes, int, bool]:
+        """Return what the store has next, the cursor behind it, and whether the terminal event is in it.
+
+        Apart from `follow`, so that a reader who stalls holds on to one batch and not to what it was made from.
+        """
+        stored = await self._store.read_events(run_id, cursor, BATCH_BYTES)
+        if not stored:
+            raise Unavailable("RUN_NOT_HERE", f"{run_id} is not in the hands of this server; try again.", 1.0)
+        batch, over = _after(stored, cursor, milestones=milestones)
+        return batch, stored[-1].last, over
 
 
 def _after(stored: Sequence[StoredFrames], cursor: int, *, milestones: bool) -> tuple[bytes, bool]:

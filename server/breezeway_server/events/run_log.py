@@ -11,8 +11,8 @@ from breezeway_server.events.framing import frame
 from breezeway_server.events.legal import DELTA_KINDS, TERMINAL_KINDS
 from breezeway_server.events.log_store import Append, NewRun
 
-# What a reader who is far behind gets at once; well below the 4 MiB that gRPC clients take by default.
-BATCH_BYTES = 256 * 1024
+# What a reader who is far behind gets at once, and what one that stalls costs: gRPC holds a copy until it is taken.
+BATCH_BYTES = 64 * 1024
 
 
 class Fenced(Unavailable):
@@ -134,7 +134,7 @@ class RunLog:
     def read(self, after: int, *, milestones: bool) -> tuple[int, bytes]:
         """Return visible events above `after`, joined, and the cursor behind them.
 
-        `after` lies between `first` - 1 and `visible`. About 256 KiB at most, but always one event if there is any;
+        `after` lies between `first` - 1 and `visible`. About 64 KiB at most, but always one event if there is any;
         with `milestones`, deltas are left out and the bytes may be empty.
         """
         start, end = after + 1 - self.first, self.visible + 1 - self.first

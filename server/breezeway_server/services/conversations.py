@@ -58,9 +58,11 @@ class StoreService(store_service_pb2_grpc.StoreServiceServicer):
         """See store_service.proto."""
         size = validation.page_size(request.page_size, _DEFAULT_PAGE)
         # A page token is the time at which the page's last conversation was created, in nanoseconds since 1970.
-        if request.page_token and not re.fullmatch(r"[0-9]{1,19}", request.page_token, re.ASCII):
-            raise InvalidRequest("page_token", "page_token is none that ListConversations gave.")
-        before = int(request.page_token) if request.page_token else None
+        before = None
+        if request.page_token:
+            if not re.fullmatch(r"[0-9]{1,19}", request.page_token, re.ASCII) or int(request.page_token) >= 2**63:
+                raise InvalidRequest("page_token", "page_token is none that ListConversations gave.")
+            before = int(request.page_token)
         found = await self._store.list_conversations(TENANT, before, size + 1)
         token = str(found[size - 1].create_time.ToNanoseconds()) if len(found) > size else ""
         return store_service_pb2.ListConversationsResponse(conversations=found[:size], next_page_token=token)

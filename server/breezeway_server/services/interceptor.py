@@ -17,6 +17,7 @@ _logger = structlog.get_logger()
 
 _DOMAIN = "breezeway"
 _DETAILS_KEY = "grpc-status-details-bin"
+_MAX_TEXT = 300
 
 
 class ErrorInterceptor(grpc.aio.ServerInterceptor):
@@ -65,22 +66,28 @@ def internal_status(error: Exception) -> status_pb2.Status:
 
 def status_of(error: BreezewayError) -> status_pb2.Status:
     """Return the error as a google.rpc.Status with ErrorInfo, and BadRequest or RetryInfo where they fit."""
+    message = _short(error.message)
     details: list[Message] = [error_details_pb2.ErrorInfo(reason=error.reason, domain=_DOMAIN)]
     if isinstance(error, InvalidRequest):
         fault = error_details_pb2.BadRequest.FieldViolation(
-            field=error.field, description=error.message, reason=error.reason
+            field=_short(error.field), description=message, reason=error.reason
         )
         details.append(error_details_pb2.BadRequest(field_violations=[fault]))
     if isinstance(error, TooManyRuns | Unavailable):
         retry = error_details_pb2.RetryInfo()
         retry.retry_delay.FromMilliseconds(round(error.retry_after * 1000))
         details.append(retry)
-    status = status_pb2.Status(code=error.code.value[0], message=error.message)
+    status = status_pb2.Status(code=error.code.value[0], message=message)
     for detail in details:
         packed = any_pb2.Any()
         packed.Pack(detail)
         status.details.append(packed)
     return status
+
+
+def _short(text: str) -> str:
+    # Statuses travel in trailers, of which clients take 8 KiB by default; names in a message may be of any length.
+    return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}…"
 
 
 async def _abort(context: Context, status: status_pb2.Status) -> NoReturn:

@@ -20,7 +20,7 @@ from breezeway_server.services.context import Context
 from breezeway_server.services.interceptor import internal_status, status_of
 
 _OK = status_pb2.Status()
-_FOLLOW_AGAIN = status_pb2.Status(code=grpc.StatusCode.ABORTED.value[0], message="FOLLOW_AGAIN")
+_FOLLOW_AGAIN = status_pb2.Status(code=grpc.StatusCode.ABORTED.value[0], message="Use a call for this run alone.")
 
 
 def _nothing() -> None:
@@ -113,7 +113,7 @@ class Multiplex:
             log = self._supervisor.live_log(TENANT, run_id)
             if log is None:
                 # A run of an earlier request with the same id, which is over or far along.
-                self._end(start.tag, _FOLLOW_AGAIN, run_id)
+                self._end(start.tag, _FOLLOW_AGAIN)
             else:
                 self._follow(_Follower(start, log))
         finally:
@@ -131,8 +131,8 @@ class Multiplex:
             self._due.append(follower)
             self._wake.set()
 
-    def _end(self, tag: int, status: status_pb2.Status, run_id: str = "") -> None:
-        batch = stream_service_pb2.MultiplexBatch(tag=tag, end=status, run_id=run_id)
+    def _end(self, tag: int, status: status_pb2.Status) -> None:
+        batch = stream_service_pb2.MultiplexBatch(tag=tag, end=status)
         self._ends.append(element(batch.SerializeToString()))
         self._wake.set()
 
@@ -179,7 +179,6 @@ class Multiplex:
 
 
 def _batch(follower: _Follower, frames: bytes, end: status_pb2.Status | None) -> bytes:
-    run_id = follower.log.run_id if end is not None and end is not _OK else ""
-    rest = stream_service_pb2.MultiplexBatch(tag=follower.tag, end=end, run_id=run_id).SerializeToString()
+    rest = stream_service_pb2.MultiplexBatch(tag=follower.tag, end=end).SerializeToString()
     # The frames are the batch's field 1 as they are (events.framing).
     return element(frames + rest)

@@ -73,13 +73,17 @@ def list_of_run(
     connection: Connection, tenant: str, run_id: str, page: ItemPage, *, output: bool
 ) -> tuple[list[item_pb2.Item], bool] | None:
     """Return a page of a run's output, or of its input with the history before it."""
-    row = connection.execute(select(runs.c.spec).where(runs.c.tenant == tenant, runs.c.id == run_id)).first()
+    query = select(runs.c.spec, runs.c.previous_run_id).where(runs.c.tenant == tenant, runs.c.id == run_id)
+    row = connection.execute(query).first()
     if row is None:
         return None
     own = and_(items.c.run_id == run_id, items.c.is_output.is_(output))
     if output:
         return _page(connection, own, page)
-    earlier = _earlier(connection, tenant, run_pb2.RunSpec.FromString(row.spec), run_id)
+    spec = run_pb2.RunSpec.FromString(row.spec)
+    # The spec stays as it was asked for; the run before it may have been deleted since.
+    spec.previous_run_id = row.previous_run_id or ""
+    earlier = _earlier(connection, tenant, spec, run_id)
     return _page(connection, own if earlier is None else or_(own, earlier), page)
 
 

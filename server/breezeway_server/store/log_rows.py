@@ -9,6 +9,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from breezeway_server.errors import CursorExpired
 from breezeway_server.events.ids import item_key
 from breezeway_server.events.log_store import Append, NewRun, StoredFrames
+from breezeway_server.events.run_log import BATCH_BYTES
 from breezeway_server.events.turns import turn_start
 from breezeway_server.store.schema import events, items, requests, run_metadata, runs
 
@@ -34,13 +35,7 @@ def append(connection: Connection, appends: Sequence[Append]) -> frozenset[str]:
     owners = {row[0]: row for row in connection.exec_driver_sql(_OWNERS, (known,))}
     mine = [append for append in appends if append.run_id in owners and owners[append.run_id][1] == append.attempt]
     if mine:
-        connection.execute(
-            _INSERT_EVENTS,
-            [
-                {"run_id": each.run_id, "first": each.first, "last": each.last, "frames": b"".join(each.frames)}
-                for each in mine
-            ],
-        )
+        connection.execute(_INSERT_EVENTS, [row for each in mine for row in _event_rows(each)])
     outputs = [
         item_row(item, owners[each.run_id][2], owners[each.run_id][3], output=True)
         for each in mine
@@ -50,6 +45,22 @@ def append(connection: Connection, appends: Sequence[Append]) -> frozenset[str]:
         connection.execute(_INSERT_ITEM, outputs)
     _set_states(connection, mine)
     return frozenset(append.run_id for append in appends) - {each.run_id for each in mine}
+
+
+def _event_rows(append: Append) -> Iterator[dict[str, object]]:
+    # A row is read as a whole, so what was said in a flood is cut into several: readers that stall hold one each.
+    start, size = 0, 0
+    for end, frame in enumerate(append.frames):
+        if size and size + len(frame) > BATCH_BYTES:
+            yield _event_row(append, start, end)
+            start, size = end, 0
+        size += len(frame)
+    yield _event_row(append, start, len(append.frames))
+
+
+def _event_row(append: Append, start: int, end: int) -> dict[str, object]:
+    first, last = append.first + start, append.first + end - 1
+    return {"run_id": append.run_id, "first": first, "last": last, "frames": b"".join(append.frames[start:end])}
 
 
 def _create(connection: Connection, fresh: Sequence[tuple[Append, NewRun]]) -> None:

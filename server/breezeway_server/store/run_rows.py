@@ -94,9 +94,19 @@ def update_metadata(connection: Connection, tenant: str, run_id: str, metadata: 
 
 
 def delete_(connection: Connection, tenant: str, run_id: str) -> bool:
-    """Delete the run with all that is its own: the tables' foreign keys see to the rest."""
-    result = connection.execute(delete(runs).where(runs.c.tenant == tenant, runs.c.id == run_id))
-    return result.rowcount > 0
+    """Delete the run with all that is its own: the tables' foreign keys see to that.
+
+    Runs that went on from it then go on from the one before it, so that they lose its part of the history alone.
+    """
+    this = (runs.c.tenant == tenant, runs.c.id == run_id)
+    row = connection.execute(select(runs.c.previous_run_id, runs.c.explicit_history).where(*this)).first()
+    if row is None:
+        return False
+    before = None if row.explicit_history else row.previous_run_id
+    went_on = (runs.c.tenant == tenant, runs.c.previous_run_id == run_id)
+    connection.execute(update(runs).where(*went_on).values(previous_run_id=before))
+    connection.execute(delete(runs).where(*this))
+    return True
 
 
 def find_request(connection: Connection, tenant: str, request_id: str) -> EarlierRequest | None:

@@ -42,6 +42,8 @@ runs = Table(
     Column("result", LargeBinary),
     Index("ix_runs_tenant_id", "tenant", "id"),
     Index("ix_runs_conversation", "tenant", "conversation_id", "id"),
+    # Who went on from a run, for when it is deleted.
+    Index("ix_runs_previous", "tenant", "previous_run_id"),
     # Few runs are under way at a time: recovery finds them without reading the others.
     Index("ix_runs_unfinished", "id", sqlite_where=Column("end_time_ns").is_(None)),
     Index("ix_runs_end_time_ns", "end_time_ns"),

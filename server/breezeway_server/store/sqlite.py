@@ -9,6 +9,7 @@ import asyncio
 import fcntl
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any, Concatenate, Literal, ParamSpec, TypeVar
 
@@ -189,18 +190,26 @@ def open_sqlite(directory: Path, synchronous: Literal["NORMAL", "FULL"]) -> Sqli
     another process has the directory, and OSError where it cannot be used.
     """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = (directory / "lock").open("w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        lock.close()
-        raise StoreLocked(f"{directory} is in use by another Breezeway server") from error
+    with ExitStack() as undo:
+        lock = undo.enter_context((directory / "lock").open("w"))
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StoreLocked(f"{directory} is in use by another Breezeway server") from error
+        engine = _engine(directory / "breezeway.sqlite3", synchronous)
+        undo.callback(engine.dispose)
+        config = Config()
+        config.set_main_option("script_location", str(_MIGRATIONS))
+        with engine.begin() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+        undo.pop_all()
+        return SqliteStore(engine, lock)
+
+
+def _engine(file: Path, synchronous: str) -> Engine:
     engine = create_engine(
-        f"sqlite:///{directory / 'breezeway.sqlite3'}",
-        poolclass=QueuePool,
-        pool_size=_READERS + 1,
-        max_overflow=0,
-        pool_reset_on_return=None,
+        f"sqlite:///{file}", poolclass=QueuePool, pool_size=_READERS + 1, max_overflow=0, pool_reset_on_return=None
     )
 
     @event.listens_for(engine, "connect")
@@ -214,9 +223,4 @@ def open_sqlite(directory: Path, synchronous: Literal["NORMAL", "FULL"]) -> Sqli
     def begin(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN")
 
-    config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS))
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
-    return SqliteStore(engine, lock)
+    return engine

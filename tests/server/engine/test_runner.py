@@ -18,6 +18,7 @@ from breezeway_server.agents.steps import (
     ToolCallStarted,
 )
 from grpc import StatusCode
+from structlog.typing import EventDict
 
 from tests.support.agents import said
 from tests.support.server import TENANT, PlainAgent, Script, ScriptedAgent, Stack, kinds, run_spec, running, texts
@@ -91,7 +92,7 @@ async def test_an_agents_error_is_the_runs(stack: Stack, agent: ScriptedAgent, d
 
 
 async def test_a_bug_in_an_agent_fails_its_run_and_its_text_stays_inside(
-    stack: Stack, agent: ScriptedAgent, capsys: pytest.CaptureFixture[str]
+    stack: Stack, agent: ScriptedAgent, logged: list[EventDict]
 ) -> None:
     run_id, other = await stack.create(), await stack.create()
     agent.script(run_id).fail(ValueError("the key is sk-secret"))
@@ -100,6 +101,7 @@ async def test_a_bug_in_an_agent_fails_its_run_and_its_text_stays_inside(
     assert run.error.code == StatusCode.INTERNAL.value[0]
     assert run_id in run.error.message, "it leads to the server's log"
     assert "secret" not in str(await stack.events(run_id))
+    assert [(entry["event"], entry["run_id"]) for entry in logged] == [("agent_failed", run_id)]
     agent.script(other).end()
     assert (await stack.ended(other)).state == run_pb2.RUN_STATE_COMPLETED
 

@@ -123,9 +123,7 @@ async def test_a_caller_that_goes_away_takes_its_runs_along(
     assert kinds(await stack.events(kept))[-1] == "run_completed"
 
 
-async def test_a_repeated_start_follows_the_run_that_is_there(
-    multiplexed: Multiplexed, agent: ScriptedAgent
-) -> None:
+async def test_a_repeated_start_follows_the_run_that_is_there(multiplexed: Multiplexed, agent: ScriptedAgent) -> None:
     await multiplexed.start(1, request_id="key")
     run_id = await multiplexed.run_id(1)
     await multiplexed.start(2, request_id="key")

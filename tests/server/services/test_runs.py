@@ -28,7 +28,9 @@ async def create(client: Client, text: str = "hello", *, request_id: str = "", *
     return (await client.runs.CreateRun(wanted(text, request_id=request_id, **spec))).run
 
 
-async def finished(client: Client, stack: Stack, agent: ScriptedAgent, text: str = "hello", **spec: object) -> run_pb2.Run:
+async def finished(
+    client: Client, stack: Stack, agent: ScriptedAgent, text: str = "hello", **spec: object
+) -> run_pb2.Run:
     run = await create(client, text, **spec)
     agent.script(run.id).say(TextDelta(f"{text}!"))
     agent.script(run.id).end()
@@ -285,7 +287,9 @@ async def test_a_large_input_arrives_and_a_larger_one_is_refused(client: Client)
     assert refusal.code == grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-async def test_a_fault_of_ours_is_internal_and_keeps_its_text(client: Client, stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_fault_of_ours_is_internal_and_keeps_its_text(
+    client: Client, stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def broken(*_args: object) -> None:
         raise ValueError("the key is sk-secret")
 

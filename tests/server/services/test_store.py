@@ -32,7 +32,9 @@ async def listed(client: Client, name: str) -> list[str]:
 async def test_a_conversation_is_created_read_changed_and_deleted(client: Client) -> None:
     name = await create(client, topic="a")
     assert name.startswith("conv_")
-    found = (await client.store.GetConversation(store_service_pb2.GetConversationRequest(conversation_id=name))).conversation
+    found = (
+        await client.store.GetConversation(store_service_pb2.GetConversationRequest(conversation_id=name))
+    ).conversation
     assert dict(found.metadata) == {"topic": "a"}
     assert found.create_time.seconds > 0
     updated = await client.store.UpdateConversation(
@@ -40,9 +42,13 @@ async def test_a_conversation_is_created_read_changed_and_deleted(client: Client
     )
     found.metadata["topic"] = "b"
     assert updated.conversation == found
-    assert (await client.store.GetConversation(store_service_pb2.GetConversationRequest(conversation_id=name))).conversation == found
+    assert (
+        await client.store.GetConversation(store_service_pb2.GetConversationRequest(conversation_id=name))
+    ).conversation == found
     await client.store.DeleteConversation(store_service_pb2.DeleteConversationRequest(conversation_id=name))
-    refusal = await refused(client.store.GetConversation(store_service_pb2.GetConversationRequest(conversation_id=name)))
+    refusal = await refused(
+        client.store.GetConversation(store_service_pb2.GetConversationRequest(conversation_id=name))
+    )
     assert (refusal.code, refusal.reason) == (NOT_FOUND, "CONVERSATION_NOT_FOUND")
 
 
@@ -74,7 +80,9 @@ async def test_conversations_are_listed_newest_first_in_pages(client: Client) ->
     assert got == made[::-1]
 
 
-@pytest.mark.parametrize(("token", "size"), [("nonsense", 0), ("-1", 0), ("9" * 40, 0), ("9" * 19, 0), ("", -1), ("", 1001)])
+@pytest.mark.parametrize(
+    ("token", "size"), [("nonsense", 0), ("-1", 0), ("9" * 40, 0), ("9" * 19, 0), ("", -1), ("", 1001)]
+)
 async def test_a_page_of_conversations_that_cannot_be(client: Client, token: str, size: int) -> None:
     query = store_service_pb2.ListConversationsRequest(page_token=token, page_size=size)
     refusal = await refused(client.store.ListConversations(query))

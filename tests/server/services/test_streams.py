@@ -25,7 +25,9 @@ LOGGED, MEMORY = run_pb2.DURABILITY_LOGGED, run_pb2.DURABILITY_MEMORY
 NOWHERE = "run_" + "0" * 32
 
 
-def wanted(agent: str = "scripted", *, request_id: str = "", detail: Any = 0, policy: Any = 0, **spec: object) -> Stream:
+def wanted(
+    agent: str = "scripted", *, request_id: str = "", detail: Any = 0, policy: Any = 0, **spec: object
+) -> Stream:
     made = run_pb2.RunSpec(agent=agent, **spec)  # type: ignore[arg-type] # the fields of the message, by name
     return Stream(spec=made, input=[said("hello")], request_id=request_id, detail=detail, on_disconnect=policy)
 
@@ -137,9 +139,7 @@ async def test_a_run_that_fails_ends_its_stream_well(client: Client, agent: Scri
         (wanted(conversation_id="conv_x"), grpc.StatusCode.NOT_FOUND, "CONVERSATION_NOT_FOUND"),
     ],
 )
-async def test_a_stream_that_cannot_begin(
-    client: Client, request_: Stream, code: grpc.StatusCode, reason: str
-) -> None:
+async def test_a_stream_that_cannot_begin(client: Client, request_: Stream, code: grpc.StatusCode, reason: str) -> None:
     refusal = await refused(client.streams.StreamRun(request_))
     assert (refusal.code, refusal.reason) == (code, reason)
 

@@ -10,12 +10,16 @@ from breezeway_server.services import validation
 
 from tests.support.agents import called, function_tool, returned, said
 
-Spec, Sampling, Part = run_pb2.RunSpec, run_pb2.Sampling, item_pb2.ContentPart
+Spec = run_pb2.RunSpec
+Sampling = run_pb2.Sampling
+Part = item_pb2.ContentPart
 RUN = "0" * 32
 MEMORY = run_pb2.DURABILITY_MEMORY
 
 
-def choice(*functions: str, mode: run_pb2.ToolChoiceMode.ValueType = run_pb2.TOOL_CHOICE_MODE_AUTO) -> run_pb2.ToolChoice:
+def choice(
+    *functions: str, mode: run_pb2.ToolChoiceMode.ValueType = run_pb2.TOOL_CHOICE_MODE_AUTO
+) -> run_pb2.ToolChoice:
     return run_pb2.ToolChoice(functions=functions, mode=mode)
 
 
@@ -49,7 +53,7 @@ SPECS: Sequence[tuple[Spec, str]] = [
     (Spec(agent="a", response_format=schema("n", "1")), "spec.response_format.json_schema.schema"),
     (Spec(agent="a", model_options={"top_k": "nonsense"}), "spec.model_options.top_k"),
     *(
-        (Spec(agent="a", sampling=Sampling(**{name: value})), f"spec.sampling.{name}")  # type: ignore[arg-type] # by name
+        (Spec(agent="a", sampling=Sampling(**{name: value})), f"spec.sampling.{name}")
         for name, values in {
             "temperature": [-0.1, 2.1, math.nan, math.inf],
             "top_p": [-0.1, 1.1, math.nan],
@@ -120,11 +124,11 @@ def message(*parts: Part, role: item_pb2.Role.ValueType = item_pb2.ROLE_USER) ->
 
 
 def image(**fields: str) -> Part:
-    return Part(image=item_pb2.Image(**fields))  # type: ignore[arg-type] # the fields of the message, by name
+    return Part(image=item_pb2.Image(**fields))
 
 
 def file(**fields: str) -> Part:
-    return Part(file=item_pb2.File(**fields))  # type: ignore[arg-type] # likewise
+    return Part(file=item_pb2.File(**fields))
 
 
 TEXT = Part(text=item_pb2.Text(text="x"))
@@ -137,7 +141,15 @@ ITEMS: Sequence[tuple[item_pb2.Item, str, str]] = [
     (message(image(url="https://example.com/x", file_id="f")), ".message.content[0].image", URL),
     *(
         (message(image(url=url)), ".message.content[0].image.url", URL)
-        for url in ("ftp://example.com/x", "file:///etc/passwd", "x.png", "https://", "http:///x", "http://[x", "data:image/png")
+        for url in (
+            "ftp://example.com/x",
+            "file:///etc/passwd",
+            "x.png",
+            "https://",
+            "http:///x",
+            "http://[x",
+            "data:image/png",
+        )
     ),
     (message(image(url="data:text/html,x")), ".message.content[0].image.url", KIND),
     (message(file()), ".message.content[0].file", PART),
@@ -166,7 +178,9 @@ def test_an_item_is_refused_by_field(item: item_pb2.Item, field: str, reason: st
     "item",
     [
         message(),
-        message(TEXT, image(url="https://example.com/x.png"), image(file_id="f"), image(url="data:image/png;base64,AA")),
+        message(
+            TEXT, image(url="https://example.com/x.png"), image(file_id="f"), image(url="data:image/png;base64,AA")
+        ),
         message(file(url="https://example.com/x.pdf"), file(data="AA"), file(file_id="f")),
         message(Part(refusal=item_pb2.Refusal(text="no")), role=item_pb2.ROLE_ASSISTANT),
         called("c1", "f", "not json"),

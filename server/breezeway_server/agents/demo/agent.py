@@ -29,6 +29,8 @@ from breezeway_server.agents.steps import (
     ToolCallOutput,
     ToolCallStarted,
 )
+from breezeway_server.agents.tools.base import ToolResult, text_result
+from breezeway_server.agents.tools.running import denied
 
 _WORD = re.compile(r"\s*\S+(?:\s+$)?")
 
@@ -39,6 +41,7 @@ class _Done(NamedTuple):
     thought: str
     text: str
     called: bool
+    own_calls: dict[str, str]
     own_results: dict[str, tuple[str, bool]]
 
 
@@ -60,7 +63,11 @@ class DemoAgent:
         return self._info
 
     async def run(self, context: RunContext) -> AsyncGenerator[Step, None]:
-        """Do as asked; one word is one token. Raises `AgentError` DEMO_FAILURE when that is what was asked for."""
+        """Do as asked; one word is one token.
+
+        Raises `AgentError`: DEMO_FAILURE when that is what was asked for, INVALID_REQUEST for what needs a model.
+        """
+        _refuse_excess(context.spec.sampling)
         ask = read_ask(context)
         if ask.fail:
             raise _failure()
@@ -112,25 +119,38 @@ class DemoAgent:
 
     async def _call_own_tools(self, context: RunContext, ask: Ask) -> AsyncGenerator[Step, None]:
         for count, use in enumerate(ask.own_tools):
-            if use.name in _done(context).own_results:
+            done = _done(context)
+            if use.name in done.own_results:
                 continue
-            call_id = f"call_{uuid4().hex[:24]}"
-            for step in _call(call_id, use, item_pb2.EXECUTOR_SERVER):
-                await asyncio.sleep(self._pace)
-                yield step
+            call_id = done.own_calls.get(use.name) or f"call_{uuid4().hex[:24]}"
+            if use.name not in done.own_calls:
+                for step in _call(call_id, use, item_pb2.EXECUTOR_SERVER):
+                    await asyncio.sleep(self._pace)
+                    yield step
             if context.spec.HasField("max_tool_calls") and count >= context.spec.max_tool_calls:
                 yield ChoiceIncomplete(item_pb2.INCOMPLETE_REASON_MAX_TOOL_CALLS)
                 return
-            text, is_error = self._invoke(use)
-            part = item_pb2.ContentPart(text=item_pb2.Text(text=text))
-            yield ToolCallOutput(call_id, (part,), is_error)
+            result = await self._carry_out(context, call_id, use)
+            yield ToolCallOutput(call_id, result.content, result.is_error)
+
+    async def _carry_out(self, context: RunContext, call_id: str, use: ToolUse) -> ToolResult:
+        if use.needs_approval:
+            approval = await context.approval(call_id)
+            if not approval.granted:
+                return denied(approval.reason)
+        text, is_error = self._invoke(use)
+        return text_result(text, is_error=is_error)
 
     def _invoke(self, use: ToolUse) -> tuple[str, bool]:
         arguments = msgspec.json.decode(use.arguments, type=dict[str, str])
         try:
-            if use.name == "calculator":
-                return calculate(arguments["expression"]), False
-            return self._clock.tell(arguments["place"]), False
+            match use.name:
+                case "calculator":
+                    return calculate(arguments["expression"]), False
+                case "clock":
+                    return self._clock.tell(arguments["place"]), False
+                case _:
+                    return f'"{arguments["text"]}" is written, though a demo has no stamps', False
         except (CalculatorError, ClockError) as error:
             return str(error), True
 
@@ -166,12 +186,25 @@ def _done(context: RunContext) -> _Done:
             case "function_call_output":
                 output = item.function_call_output
                 results[names[output.call_id]] = (text_of(output.content), output.is_error)
-    return _Done(thought, text, bool(names), results)
+    return _Done(thought, text, bool(names), {name: call_id for call_id, name in names.items()}, results)
 
 
 def _before_stop(text: str, stops: Iterable[str]) -> str:
     ends = [end for stop in stops if stop and (end := text.find(stop)) >= 0]
     return text[: min(ends)] if ends else text
+
+
+def _refuse_excess(sampling: run_pb2.Sampling) -> None:
+    """Refuse what only a model can give. How a model writes (temperature and its like) means nothing here."""
+    for name, asked in (
+        ("logprobs", sampling.logprobs),
+        ("top_logprobs", sampling.top_logprobs > 0),
+        ("logit_bias", bool(sampling.logit_bias)),
+        ("n", sampling.n > 1),
+    ):
+        if asked:
+            message = f"The demo agent has no model and knows no {name}; leave it out, or ask another agent."
+            raise failure("INVALID_REQUEST", message, grpc.StatusCode.INVALID_ARGUMENT, param=name)
 
 
 def _usage(context: RunContext, written: int) -> ModelCallCompleted:

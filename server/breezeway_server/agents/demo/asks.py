@@ -17,6 +17,7 @@ _COUNT = re.compile(r"\b(\d{1,5})\s+words?\b", re.IGNORECASE)
 _LONG = re.compile(r"\blong\s+answer\b", re.IGNORECASE)
 _THINK = re.compile(r"\bthink\b", re.IGNORECASE)
 _ANY_TOOL = re.compile(r"\b(?:call|use)\s+(?:a|the|your|my|any)?\s*(?:tool|function)s?\b", re.IGNORECASE)
+_APPROVE = re.compile(r"^\W*(?:please\s+)?approve\b[\s:,]*(?P<text>.*)", re.IGNORECASE | re.DOTALL)
 _HELLO = re.compile(r"^\W*(?:hi|hello|hey|help|good \w+|what can (?:you|i)\b.*)\W*$", re.IGNORECASE)
 _LONG_WORDS = 400
 _MAX_WORDS = 10_000
@@ -27,6 +28,7 @@ class ToolUse(NamedTuple):
 
     name: str
     arguments: str
+    needs_approval: bool = False
 
 
 class Ask(NamedTuple):
@@ -117,6 +119,9 @@ def _arguments(tool: run_pb2.FunctionTool) -> str:
 def _own_tools(spec: run_pb2.RunSpec, text: str) -> list[ToolUse]:
     if spec.tool_choice.mode == run_pb2.TOOL_CHOICE_MODE_NONE:
         return []
+    if (approve := _APPROVE.match(text)) is not None:
+        arguments = msgspec.json.encode({"text": approve["text"].strip() or "Greetings!"}).decode()
+        return [ToolUse("postcard", arguments, needs_approval=True)]
     uses: list[ToolUse] = []
     if (expression := find_expression(text)) is not None:
         uses.append(ToolUse("calculator", msgspec.json.encode({"expression": expression}).decode()))

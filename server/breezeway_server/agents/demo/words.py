@@ -15,11 +15,12 @@ _CAN_DO = """\
 What you can ask:
 - "what is 12*(3+4)?" calls a calculator, for real
 - "what time is it in Berlin?" calls a clock, for real
+- "approve a postcard to Ann" writes one once somebody approves of it
 - "think about ..." shows some reasoning first
 - "long answer" or "50 words" writes that much
 - name one of the tools of your request, and I call it
 - "fail" and "fail midway" end in an error
-- response_format, max_tokens and stop are kept to"""
+- response_format, max_tokens and stop are kept to; temperature and its like change nothing, as there is no model"""
 _TALE = (
     "A breezeway is the roofed passage between two houses and this one joins the house where agents live to the house "
     "where their users are so that whatever is said in the one is heard in the other in order and without a gap"
@@ -34,7 +35,7 @@ def answer(ask: Ask, results: Sequence[tuple[str, str, bool]]) -> str:
         return " ".join(f'Your tool "{name}" returned: {text}' for name, text in ask.returned)
     if results:
         return " ".join(
-            f"My {name} could not help: {text}." if failed else f"My {name} says: {text}."
+            f"My {name} could not help: {text.rstrip('.')}." if failed else f"My {name} says: {text}."
             for name, text, failed in results
         )
     if ask.words:

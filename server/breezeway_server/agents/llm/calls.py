@@ -36,61 +36,48 @@ class ModelCaller:
         reported it. Raises `UpstreamError`, of the model tried last.
         """
         total_until = self._upstream.total_deadline()
-        now = asyncio.get_running_loop().time
         failure: UpstreamError | None = None
         for model in self._models:
             body = compose(model)
             for tried in range(1 + self._retries):
-                if failure is not None and now() >= total_until:
-                    raise failure
-                attempt = _Attempt(new_fold(model))
-                async with aclosing(attempt.steps(self._upstream, model, body, total_until)) as batches:
-                    async for batch in batches:
-                        yield batch
-                failure = attempt.failure
+                if failure is not None and not await self._waited(failure, tried, total_until):
+                    break
+                fold = new_fold(model)
+                failure = None
+                begun = False
+                # One generator above the upstream's own, and no function a batch: this is every token's way.
+                try:
+                    async with aclosing(self._upstream.stream(model, body, fold, total_until=total_until)) as batches:
+                        async for batch in batches:
+                            begun = True
+                            yield batch
+                except UpstreamError as error:
+                    failure = error
+                if usage := fold.usage_step():
+                    yield [usage]
                 if failure is None:
                     return
-                if attempt.begun or not failure.another_model:
+                if begun or not failure.another_model:
                     raise failure
-                wait = self._wait(failure, tried)
-                if wait is None or now() + wait >= total_until:
-                    break
-                await asyncio.sleep(wait)
         if failure is not None:
             raise failure
 
-    def _wait(self, failure: UpstreamError, tried: int) -> float | None:
-        """Seconds until the next try with the same model, or None where there is none."""
-        if not failure.retryable or tried >= self._retries:
-            return None
+    async def _waited(self, failure: UpstreamError, tried: int, total_until: float) -> bool:
+        """Wait as long as the next try needs. False where it cannot be: the next model is asked at once, if any.
+
+        Raises the failure where the time is up.
+        """
+        now = asyncio.get_running_loop().time()
+        if now >= total_until:
+            raise failure
+        if tried == 0:
+            return True
+        if not failure.retryable:
+            return False
         # Jitter keeps runs that failed together from coming back together.
-        wait = max(failure.retry_after or 0.0, self._backoff * 2**tried * random.uniform(0.5, 1.0))  # noqa: S311 - jitter is no secret
-        return wait if wait <= _MAX_WAIT else None
-
-
-class _Attempt:
-    """One try: `failure` says how it ended once its steps are through, `begun` whether there were any."""
-
-    def __init__(self, fold: ModelStream) -> None:
-        self._fold = fold
-        self.begun = False
-        self.failure: UpstreamError | None = None
-
-    async def steps(
-        self, upstream: Upstream, model: str, body: bytes, total_until: float
-    ) -> AsyncGenerator[list[Step], None]:
-        """The steps of the answer, then its usage where it is known, also where the try failed or is cancelled."""
-        try:
-            async with aclosing(upstream.stream(model, body, self._fold, total_until=total_until)) as batches:
-                async for batch in batches:
-                    self.begun = True
-                    yield batch
-        except UpstreamError as error:
-            self.failure = error
-        except asyncio.CancelledError:
-            # What the upstream has reported by now is spent, although the run is called off.
-            if usage := self._fold.usage_step():
-                yield [usage]
-            raise
-        if usage := self._fold.usage_step():
-            yield [usage]
+        backoff = self._backoff * 2 ** (tried - 1) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter is no secret
+        wait = max(failure.retry_after or 0.0, backoff)
+        if wait > _MAX_WAIT or now + wait >= total_until:
+            return False
+        await asyncio.sleep(wait)
+        return True

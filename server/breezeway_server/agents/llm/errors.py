@@ -1,5 +1,6 @@
 """What can go wrong with an upstream, each as the error of the run: one function a fault."""
 
+import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 
@@ -15,16 +16,30 @@ _REFUSED_PARAMETER = {400, 413, 422}
 _PASSING = {408, 409, 429}
 _HOPELESS_CODES = {"insufficient_quota"}  # a 429 that waiting does not cure
 _WRONG_MODEL_CODES = {"model_not_found"}
+_TOO_LONG = re.compile(
+    # In the words of OpenAI, vLLM, SGLang, Ollama, llama.cpp, Mistral; of vLLM's encoder; of Anthropic; of Gemini.
+    r"context[ _-]?(?:length|size|window)|maximum model length|prompt is too long|token count .*exceeds",
+    re.IGNORECASE,
+)
 
 
 class UpstreamError(AgentError):
     """A model call failed.
 
-    `retryable`: the same call may succeed soon. `another_model`: a fallback may do better.
+    `retryable`: the same call may succeed soon. `another_model`: a fallback may do better. `too_long`: there was more
+    to read than the model can.
     """
 
-    def __init__(self, error: run_pb2.RunError, *, retryable: bool = False, another_model: bool = True) -> None:
+    def __init__(
+        self,
+        error: run_pb2.RunError,
+        *,
+        retryable: bool = False,
+        another_model: bool = True,
+        too_long: bool = False,
+    ) -> None:
         super().__init__(error)
+        self.too_long = too_long
         self.retryable = retryable
         self.another_model = another_model
 
@@ -116,6 +131,7 @@ def refused(
                 upstream_code=code,
             ),
             another_model=False,
+            too_long=bool(_TOO_LONG.search(f"{body.code} {body.type} {body.message}")),
         )
     fleeting = status >= 500 or status in _PASSING
     return UpstreamError(

@@ -1,23 +1,26 @@
 """The agent itself: ask the model, run its tools, ask again."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing
 from typing import Any
 
 import grpc
-from breezeway.v1 import agent_pb2, item_pb2
+from breezeway.v1 import agent_pb2, item_pb2, run_pb2
 
 from breezeway_server.agents.base import RunContext
 from breezeway_server.agents.errors import failure
 from breezeway_server.agents.llm.calls import ModelCaller
-from breezeway_server.agents.llm.messages import Json, to_messages
+from breezeway_server.agents.llm.errors import UpstreamError
+from breezeway_server.agents.llm.messages import to_messages
 from breezeway_server.agents.llm.progress import Progress, ended, progress_of
 from breezeway_server.agents.llm.redaction import Redactor
 from breezeway_server.agents.llm.request import base_body, encode, tool_choice
-from breezeway_server.agents.llm.running import run_tools
 from breezeway_server.agents.llm.stream import ModelStream
-from breezeway_server.agents.llm.tools import Toolbox
-from breezeway_server.agents.steps import ChoiceIncomplete, Step, ToolCallOutput
+from breezeway_server.agents.llm.truncation import History
+from breezeway_server.agents.steps import ChoiceIncomplete, Step, ToolCallOutput, ToolProgress
+from breezeway_server.agents.tools.base import Tool
+from breezeway_server.agents.tools.running import run_tools
+from breezeway_server.agents.tools.toolbox import Toolbox
 
 
 class LlmAgent:
@@ -53,25 +56,27 @@ class LlmAgent:
         All state is `context.output`, read anew for each round, so a later attempt goes on where the log ends: calls
         that have an output are not run again, whole ones that have none are run, and cut ones are forgotten.
         """
-        self._refuse_clashes(context)
+        self._refuse_several_answers(context)
         if (reason := ended(context.output)) is not None and context.spec.sampling.n <= 1:
             if reason != item_pb2.INCOMPLETE_REASON_UNSPECIFIED:
                 yield ChoiceIncomplete(reason)
             return
-        body = base_body(context.spec, self._defaults, self._toolbox.tools)
+        callers = {tool.function.name for tool in context.spec.tools}
+        _refuse_clashes(callers, await self._toolbox.tools())
+        history = History.of(context)
         while True:
-            async with aclosing(self._run_pending(context)) as outputs:
+            # Looked up in each round: tools of other servers come and go.
+            tools = {name: tool for name, tool in (await self._toolbox.tools()).items() if name not in callers}
+            async with aclosing(self._run_pending(context, tools)) as outputs:
                 async for output in outputs:
                     yield output
             # Each step so far is in the output, so this is what the calls of this round have come to.
             progress = progress_of(context.output)
-            if progress.pending:
-                yield ChoiceIncomplete(item_pb2.INCOMPLETE_REASON_MAX_TOOL_CALLS)
-            elif not progress.waits_for_caller and progress.rounds >= self._max_iterations:
-                yield ChoiceIncomplete(item_pb2.INCOMPLETE_REASON_MAX_ITERATIONS)
-            if progress.pending or progress.waits_for_caller or progress.rounds >= self._max_iterations:
+            if (limit := self._limit(progress)) is not None:
+                yield ChoiceIncomplete(limit)
+            if limit is not None or progress.waits_for_caller:
                 return
-            async with aclosing(self._ask(context, body, progress)) as answer:
+            async with aclosing(self._ask(context, history, tools.values(), progress)) as answer:
                 async for batch in answer:
                     for step in batch:
                         yield step
@@ -80,73 +85,103 @@ class LlmAgent:
             if not (after.pending or after.waits_for_caller):
                 return
 
-    def _run_pending(self, context: RunContext) -> AsyncGenerator[ToolCallOutput, None]:
+    def _run_pending(
+        self, context: RunContext, tools: Mapping[str, Tool]
+    ) -> AsyncGenerator[ToolCallOutput | ToolProgress, None]:
         """Run the agent's own calls that have no output, as many as the caller's limit still allows."""
         progress = progress_of(context.output)
         allowed = len(progress.pending)
         if context.spec.HasField("max_tool_calls"):
             allowed = max(0, context.spec.max_tool_calls - progress.tool_calls)
-        return run_tools(self._toolbox, progress.pending[:allowed])
+        return run_tools(tools, progress.pending[:allowed], context, max_output=self._toolbox.max_output)
+
+    def _limit(self, progress: Progress) -> item_pb2.IncompleteReason.ValueType | None:
+        """Which limit ends the run here, if any."""
+        if progress.pending:
+            return item_pb2.INCOMPLETE_REASON_MAX_TOOL_CALLS
+        if not progress.waits_for_caller and progress.rounds >= self._max_iterations:
+            return item_pb2.INCOMPLETE_REASON_MAX_ITERATIONS
+        return None
 
     async def close(self) -> None:
         """Begin no further tool."""
         self._toolbox.close()
 
-    def _ask(self, context: RunContext, body: Json, progress: Progress) -> AsyncGenerator[list[Step], None]:
-        request = {
-            **body,
-            "messages": to_messages(
-                [self._instructions, context.spec.instructions],
-                [*context.history, *context.input],
-                # An answer that a crash cut in two stands here as far as it got, as the model's own last words: what
-                # readers have seen cannot be taken back, so the model has to go on from it and not begin again.
-                context.output,
-            ),
-        }
+    async def _ask(
+        self,
+        context: RunContext,
+        history: History,
+        tools: Iterable[Tool],
+        progress: Progress,
+    ) -> AsyncGenerator[list[Step], None]:
+        """Yield the model's answer; with less of the history where it says that this is more than it can read."""
+        request = base_body(context.spec, self._defaults, tools)
         if context.spec.HasField("tool_choice"):
             request["tool_choice"] = tool_choice(context.spec.tool_choice, tools_have_run=progress.rounds > 0)
-        taken = {
-            item.function_call.call_id
-            for item in (*context.history, *context.input)
-            if item.WhichOneof("kind") == "function_call"
+        taken = progress.call_ids | {
+            item.function_call.call_id for item in (*context.history, *context.input) if item.HasField("function_call")
         }
 
         def new_fold(model: str) -> ModelStream:
             return ModelStream(
                 model,
-                executor_of=lambda name: self._executor_of(context, name),
-                taken=taken | progress.call_ids,
+                executor_of=lambda name: _executor_of(context.spec, name),
+                taken=taken,
                 redact=self._redact,
             )
 
-        return self._caller.call(lambda model: encode(request, model=model), new_fold)
+        while True:
+            request["messages"] = to_messages(
+                [self._instructions, context.spec.instructions],
+                history.items,
+                # An answer that a crash cut in two stands here as far as it got, as the model's own last words: what
+                # readers have seen cannot be taken back, so the model has to go on from it and not begin again.
+                context.output,
+            )
+            begun = False
+            try:
+                async with aclosing(self._caller.call(lambda model: encode(request, model=model), new_fold)) as answer:
+                    async for batch in answer:
+                        begun = True
+                        yield batch
+            except UpstreamError as error:
+                shorter = error.too_long and not begun and context.spec.truncation == run_pb2.TRUNCATION_AUTO
+                if not (shorter and history.shorten()):
+                    raise
+            else:
+                return
 
-    def _executor_of(self, context: RunContext, name: str) -> item_pb2.Executor.ValueType:
-        # A name that nobody has is ours to answer for: the model is told, and can choose another.
-        callers = any(tool.function.name == name for tool in context.spec.tools)
-        return item_pb2.EXECUTOR_CLIENT if callers else item_pb2.EXECUTOR_SERVER
+    def _refuse_several_answers(self, context: RunContext) -> None:
+        if context.spec.sampling.n <= 1:
+            return
+        if self._toolbox:
+            raise failure(
+                "INVALID_REQUEST",
+                "This agent has tools of its own and gives one answer at a time; leave n out.",
+                grpc.StatusCode.INVALID_ARGUMENT,
+                param="n",
+            )
+        if context.output:
+            # The parts of several answers cannot be gone on from in one call, and asking anew would repeat them.
+            raise failure(
+                "SERVER_RESTARTED",
+                "The server was lost while it wrote several answers at once; ask again.",
+                grpc.StatusCode.UNAVAILABLE,
+            )
 
-    def _refuse_clashes(self, context: RunContext) -> None:
-        for tool in context.spec.tools:
-            if tool.function.name in self._toolbox:
-                raise failure(
-                    "TOOL_NAME_CLASH",
-                    f'The agent has a tool named "{tool.function.name}" of its own; give yours another name.',
-                    grpc.StatusCode.INVALID_ARGUMENT,
-                    param="tools",
-                )
-        if context.spec.sampling.n > 1:
-            if self._toolbox:
-                raise failure(
-                    "INVALID_REQUEST",
-                    "This agent has tools of its own and gives one answer at a time; leave n out.",
-                    grpc.StatusCode.INVALID_ARGUMENT,
-                    param="n",
-                )
-            if context.output:
-                # The parts of several answers cannot be gone on from in one call, and asking anew would repeat them.
-                raise failure(
-                    "SERVER_RESTARTED",
-                    "The server was lost while it wrote several answers at once; ask again.",
-                    grpc.StatusCode.UNAVAILABLE,
-                )
+
+def _executor_of(spec: run_pb2.RunSpec, name: str) -> item_pb2.Executor.ValueType:
+    # A name that nobody has is ours to answer for: the model is told, and can choose another.
+    callers = any(tool.function.name == name for tool in spec.tools)
+    return item_pb2.EXECUTOR_CLIENT if callers else item_pb2.EXECUTOR_SERVER
+
+
+def _refuse_clashes(callers: Iterable[str], tools: Mapping[str, Tool]) -> None:
+    for name in callers:
+        if name in tools:
+            raise failure(
+                "TOOL_NAME_CLASH",
+                f'The agent has a tool named "{name}" of its own; give yours another name.',
+                grpc.StatusCode.INVALID_ARGUMENT,
+                param="tools",
+            )

@@ -48,6 +48,7 @@ def to_messages(
     dialogue.close_lost_calls()
     for item in running:
         dialogue.add(item)
+    dialogue.show_pictures()
     return front + dialogue.messages
 
 
@@ -57,6 +58,8 @@ class _Dialogue:
     def __init__(self) -> None:
         self.messages: list[Json] = []
         self._open_server_calls: dict[str, Json] = {}
+        self._names: dict[str, str] = {}
+        self._pictures: list[Json] = []
         self._interrupted = False
 
     def add(self, item: item_pb2.Item) -> None:
@@ -64,14 +67,13 @@ class _Dialogue:
             case "message" if item.message.role == item_pb2.ROLE_ASSISTANT:
                 self._add_answer(item)
             case "message":
+                self.show_pictures()
                 self._interrupted = False
                 self.messages.append(_message(item.message))
             case "function_call" if item.status != item_pb2.ITEM_STATUS_INCOMPLETE:
                 self._add_call(item.function_call)
             case "function_call_output":
-                output = item.function_call_output
-                self._open_server_calls.pop(output.call_id, None)
-                self.messages.append(_tool_message(output.call_id, _content(output.content)))
+                self._add_output(item.function_call_output)
             case _:
                 pass
 
@@ -82,7 +84,25 @@ class _Dialogue:
             self.messages.insert(at + 1, _tool_message(call_id, _LOST))
         self._open_server_calls.clear()
 
+    def show_pictures(self) -> None:
+        """Add what the outputs of the last turn hold beside text: a message of the user, behind all of them."""
+        if self._pictures:
+            self.messages.append({"role": "user", "content": self._pictures})
+            self._pictures = []
+
+    def _add_output(self, output: item_pb2.FunctionCallOutput) -> None:
+        self._open_server_calls.pop(output.call_id, None)
+        texts = [part for part in output.content if part.WhichOneof("kind") in {"text", "refusal"}]
+        if len(texts) < len(output.content):
+            # Messages of tools carry text alone on this wire, and nothing may stand between those of one turn.
+            name = self._names.get(output.call_id, output.call_id)
+            self._pictures.append({"type": "text", "text": f"Given back by the tool {name}:"})
+            self._pictures += [_part(part) for part in output.content if part not in texts]
+            texts.append(item_pb2.ContentPart(text=item_pb2.Text(text="[More of this in the next message.]")))
+        self.messages.append(_tool_message(output.call_id, _content(texts)))
+
     def _add_answer(self, item: item_pb2.Item) -> None:
+        self.show_pictures()
         message = _message(item.message)
         last = self.messages[-1] if self.messages else None
         if last is not None and last["role"] == "assistant" and self._continues(last):
@@ -98,6 +118,8 @@ class _Dialogue:
         return self._interrupted or ("tool_calls" in last and last["content"] is None)
 
     def _add_call(self, call: item_pb2.FunctionCall) -> None:
+        self.show_pictures()
+        self._names[call.call_id] = call.name
         if not self.messages or self.messages[-1]["role"] != "assistant":
             self.messages.append({"role": "assistant", "content": None})
         message = self.messages[-1]

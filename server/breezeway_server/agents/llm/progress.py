@@ -5,6 +5,9 @@ from typing import NamedTuple
 
 from breezeway.v1 import item_pb2
 
+# Leave is asked for while other calls of the same round are at work.
+_ASIDES = {"approval_request", "approval_response"}
+
 
 class Progress(NamedTuple):
     """Where the loop stands.
@@ -30,6 +33,8 @@ def progress_of(output: Sequence[item_pb2.Item]) -> Progress:
     in_round = False
     for item in output:
         kind = item.WhichOneof("kind")
+        if kind in _ASIDES:
+            continue
         if kind == "function_call":
             call_ids.add(item.function_call.call_id)
             if item.status == item_pb2.ITEM_STATUS_COMPLETED:

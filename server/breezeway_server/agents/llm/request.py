@@ -1,6 +1,6 @@
 """The body of a chat-completions call: what the run asks for, in the upstream's words. Only what is set is sent."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import grpc
@@ -9,7 +9,7 @@ from breezeway.v1 import run_pb2
 
 from breezeway_server.agents.errors import failure
 from breezeway_server.agents.llm.messages import Json
-from breezeway_server.agents.llm.tools import FunctionTool
+from breezeway_server.agents.tools.base import Tool
 
 _MODES = {
     run_pb2.TOOL_CHOICE_MODE_UNSPECIFIED: "auto",
@@ -32,7 +32,7 @@ _STRINGS = ("user", "safety_identifier", "prompt_cache_key", "service_tier", "ve
 _OURS = {"model", "messages", "stream", "stream_options"}
 
 
-def base_body(spec: run_pb2.RunSpec, defaults: Mapping[str, Any], own_tools: Sequence[FunctionTool]) -> Json:
+def base_body(spec: run_pb2.RunSpec, defaults: Mapping[str, Any], own_tools: Iterable[Tool]) -> Json:
     """All of the body but its model, its messages and the tool choice.
 
     `defaults` are values by their name in the body, for what the caller does not set. `metadata` and `include` are not
@@ -94,7 +94,7 @@ def _sampling(sampling: run_pb2.Sampling) -> Json:
     return body
 
 
-def _own_tool(tool: FunctionTool) -> Json:
+def _own_tool(tool: Tool) -> Json:
     function: Json = {"name": tool.name, "parameters": msgspec.Raw(tool.parameters)}
     if tool.description:
         function["description"] = tool.description

@@ -1,6 +1,7 @@
 """One model call's stream, folded: chunks of a chat completion in, steps out. No I/O."""
 
 from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 from uuid import uuid4
 
 import msgspec
@@ -50,7 +51,7 @@ class ModelStream:
         model: str,
         *,
         executor_of: Callable[[str], item_pb2.Executor.ValueType],
-        taken: set[str],
+        taken: AbstractSet[str],
         redact: Redactor,
     ) -> None:
         self._model = model

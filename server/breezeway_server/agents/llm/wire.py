@@ -104,8 +104,8 @@ class ErrorBody(Struct):
     code: str | int | None = None
 
 
-class ErrorEnvelope(Struct):
-    """The body of a refused call. Some providers send the error as mere text."""
+class ErrorEnvelope(ErrorBody):
+    """The body of a refused call. Some providers send the error as mere text, or without the envelope."""
 
     error: ErrorBody | str | None = None
 
@@ -113,9 +113,9 @@ class ErrorEnvelope(Struct):
 def decode_error(body: bytes) -> ErrorBody:
     """The error that `body` holds, empty where it holds none in a form known here."""
     try:
-        error = msgspec.json.decode(body, type=ErrorEnvelope).error
+        envelope = msgspec.json.decode(body, type=ErrorEnvelope)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return ErrorBody()
-    if isinstance(error, str):
-        return ErrorBody(message=error)
-    return error or ErrorBody()
+    if isinstance(envelope.error, str):
+        return ErrorBody(message=envelope.error)
+    return envelope.error or envelope

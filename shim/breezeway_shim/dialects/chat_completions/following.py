@@ -13,8 +13,8 @@ from breezeway_shim.dialects.chat_completions.projection import ChatProjection, 
 from breezeway_shim.dialects.chat_completions.request import ChatCall
 from breezeway_shim.dialects.cursor import cursor_ahead
 from breezeway_shim.dialects.headers import conversation_headers, run_headers
-from breezeway_shim.dialects.responses.fold import RunFold
 from breezeway_shim.errors import ApiError, error_of_end
+from breezeway_shim.fold import RunFold
 from breezeway_shim.openai_items.answers import json_answer
 from breezeway_shim.reconnecting import Batches
 from breezeway_shim.sse import stream

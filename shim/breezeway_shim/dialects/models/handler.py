@@ -8,7 +8,7 @@ from breezeway.v1 import agent_pb2
 from breezeway.v1.agent_registry_service_pb2 import GetAgentRequest, ListAgentsRequest
 
 from breezeway_shim.backend import BACKEND, metadata_of
-from breezeway_shim.errors import ApiError, rpc_errors
+from breezeway_shim.errors import ApiError
 
 _PAGE_SIZE = 1000
 
@@ -22,14 +22,12 @@ def add_routes(app: web.Application) -> None:
 
 async def list_models(request: web.Request) -> web.Response:
     """Answer with all agents the caller may run; each under its name and under its aliases."""
-    metadata = metadata_of(request)
+    backend, metadata = request.app[BACKEND], metadata_of(request)
     agents: list[agent_pb2.Agent] = []
     page_token = ""
     while True:
-        with rpc_errors():
-            page = await request.app[BACKEND].agents.ListAgents(
-                ListAgentsRequest(page_size=_PAGE_SIZE, page_token=page_token), metadata=metadata
-            )
+        wanted = ListAgentsRequest(page_size=_PAGE_SIZE, page_token=page_token)
+        page = await backend.read(backend.agents.ListAgents, wanted, metadata)
         agents += page.agents
         page_token = page.next_page_token
         if not page_token:
@@ -41,11 +39,9 @@ async def list_models(request: web.Request) -> web.Response:
 async def get_model(request: web.Request) -> web.Response:
     """Answer with one agent, by its name or an alias."""
     name = request.match_info["model"]
+    backend = request.app[BACKEND]
     try:
-        with rpc_errors():
-            reply = await request.app[BACKEND].agents.GetAgent(
-                GetAgentRequest(name=name), metadata=metadata_of(request)
-            )
+        reply = await backend.read(backend.agents.GetAgent, GetAgentRequest(name=name), metadata_of(request))
     except ApiError as error:
         if error.status == 404:
             error.message = f"There is no model {name!r}; GET /v1/models lists what there is."

@@ -10,12 +10,12 @@ from breezeway_shim.backend import BACKEND, metadata_of
 from breezeway_shim.config import SETTINGS
 from breezeway_shim.dialects.cursor import cursor_ahead
 from breezeway_shim.dialects.headers import conversation_headers, run_headers
-from breezeway_shim.dialects.responses.fold import RunFold
 from breezeway_shim.dialects.responses.frames import error_frame
 from breezeway_shim.dialects.responses.objects import response_json
 from breezeway_shim.dialects.responses.projection import ResponseProjection
 from breezeway_shim.dialects.responses.request import ResponseCall
 from breezeway_shim.errors import ApiError, run_failed
+from breezeway_shim.fold import RunFold
 from breezeway_shim.openai_items.answers import json_answer
 from breezeway_shim.reconnecting import Batches
 from breezeway_shim.sse import stream

@@ -8,10 +8,10 @@ from typing import assert_never
 
 from breezeway.v1 import event_pb2
 
-from breezeway_shim.dialects.responses.fold import RunFold
 from breezeway_shim.dialects.responses.frames import FrameWriter
 from breezeway_shim.dialects.responses.item_projection import ItemProjection, is_shown
 from breezeway_shim.dialects.responses.objects import response_json
+from breezeway_shim.fold import RunFold
 
 # Most events are deltas, and the fold learns nothing from them.
 _DELTAS = frozenset(("text_delta", "reasoning_delta", "tool_arguments_delta", "refusal_delta"))

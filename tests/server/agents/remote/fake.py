@@ -103,7 +103,7 @@ class FakeAgent:
         agent = cls(*answers)
         await agent.health.set("", health_pb2.HealthCheckResponse.SERVING)
         server = grpc.aio.server()
-        handlers = {
+        handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
             "Run": grpc.unary_stream_rpc_method_handler(agent._run),
             "Describe": grpc.unary_unary_rpc_method_handler(agent._describe),
         }

@@ -8,7 +8,7 @@ import msgspec
 import openai
 import pytest
 from breezeway.v1 import item_pb2, run_pb2, run_service_pb2, store_service_pb2
-from breezeway_shim.dialects.responses.fold import RunFold
+from breezeway_shim.fold import RunFold
 from openai.types.chat import ChatCompletion
 
 from tests.support.fake_server import FakeServer, refusal

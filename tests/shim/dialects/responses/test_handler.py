@@ -8,8 +8,8 @@ import openai
 import pytest
 from breezeway.v1 import event_pb2, item_pb2, run_pb2, run_service_pb2, store_service_pb2, stream_service_pb2
 from breezeway.v1.agent_registry_service_pb2 import ListAgentsResponse
-from breezeway_shim.dialects.responses.fold import RunFold
 from breezeway_shim.dialects.responses.projection import ResponseProjection
+from breezeway_shim.fold import RunFold
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from tests.support.dialects import frames

@@ -37,6 +37,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_runs_conversation", "runs", ["tenant", "conversation_id", "id"], unique=False)
     op.create_index("ix_runs_end_time_ns", "runs", ["end_time_ns"], unique=False)
+    op.create_index("ix_runs_previous", "runs", ["tenant", "previous_run_id"], unique=False)
     op.create_index("ix_runs_tenant_id", "runs", ["tenant", "id"], unique=False)
     op.create_index("ix_runs_unfinished", "runs", ["id"], unique=False, sqlite_where=sa.text("end_time_ns IS NULL"))
     op.create_table(

@@ -1,0 +1,59 @@
+"""The part of a run's history that its model is given: all of it, or less where it is too long to be read."""
+
+from collections.abc import Sequence
+
+from breezeway.v1 import item_pb2
+
+from breezeway_server.agents.base import RunContext
+
+_INSTRUCTIONS = {item_pb2.ROLE_SYSTEM, item_pb2.ROLE_DEVELOPER}
+
+
+class History:
+    """What a run's model is told: whole turns, from the newest back, always the instructions, always the new input.
+
+    A turn begins with a message of the user. Turns of which a call is answered in a later one go together with it:
+    a model is never shown an output without its call.
+    """
+
+    def __init__(self, past: Sequence[item_pb2.Item], new: Sequence[item_pb2.Item]) -> None:
+        self._past = past
+        self._new = new
+        self._starts = _starts(past, new)
+        self._first = 0
+
+    @classmethod
+    def of(cls, context: RunContext) -> "History":
+        """The history and the input of a run; where the input brings its own history, that counts as history."""
+        new = 0
+        if context.spec.explicit_history:
+            for index, item in enumerate(context.input):
+                if item.HasField("function_call") or item.message.role == item_pb2.ROLE_ASSISTANT:
+                    new = index + 1
+        return cls([*context.history, *context.input[:new]], context.input[new:])
+
+    @property
+    def items(self) -> list[item_pb2.Item]:
+        """What is left, oldest first."""
+        start = self._starts[self._first]
+        instructions = (item for item in self._past[:start] if item.message.role in _INSTRUCTIONS)
+        return [*instructions, *self._past[start:], *self._new]
+
+    def shorten(self) -> bool:
+        """Leave out the older half of the turns that are left. False where there is nothing more to leave out."""
+        left = len(self._starts) - 1 - self._first
+        self._first += (left + 1) // 2
+        return left > 0
+
+
+def _starts(past: Sequence[item_pb2.Item], new: Sequence[item_pb2.Item]) -> list[int]:
+    """Where the history may begin: at each turn that no later output reaches back over, and behind the last."""
+    made_at = {item.function_call.call_id: at for at, item in enumerate(past) if item.HasField("function_call")}
+    reached = min((made_at.get(item.function_call_output.call_id, len(past)) for item in new), default=len(past))
+    starts = [len(past)] if reached == len(past) else []
+    for at in range(len(past) - 1, -1, -1):
+        reached = min(reached, made_at.get(past[at].function_call_output.call_id, reached))
+        if at <= reached and past[at].message.role == item_pb2.ROLE_USER:
+            starts.append(at)
+    # What stands before the first message of a user belongs to nobody's turn and is the first to go.
+    return [0, *sorted(start for start in starts if start > 0)]

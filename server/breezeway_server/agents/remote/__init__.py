@@ -1,0 +1,1 @@
+"""The grpc agent: a remote `AgentService` in any language."""
