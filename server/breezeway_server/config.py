@@ -39,7 +39,10 @@ class ServerSettings(BaseSettings):
     max_runs: int = Field(default=2000, ge=1, description="runs under way at once; more are refused")
     max_run_seconds: float = Field(default=3600.0, gt=0, description="how long one run may take")
     max_output_bytes: int = Field(
-        default=16 * 1024 * 1024, ge=1, description="how much one run may bring forth; it ends incomplete there"
+        # One item is one event, and gRPC clients take messages of 4 MiB unless they are told otherwise.
+        default=3 * 1024 * 1024,
+        ge=1,
+        description="how much one run may bring forth; it ends incomplete there",
     )
     max_message_bytes: int = Field(default=64 * 1024 * 1024, ge=1, description="the largest gRPC request")
     max_attempts: int = Field(default=5, ge=1, description="how often a run is begun anew after a crash")

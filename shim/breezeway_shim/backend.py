@@ -15,7 +15,7 @@ from breezeway.v1.store_service_pb2_grpc import StoreServiceStub
 from breezeway.v1.stream_service_pb2_grpc import StreamServiceStub
 from grpc_health.v1 import health_pb2
 
-from breezeway_shim.errors import FieldToParam, RequestError, rpc_errors, says_why, unauthenticated
+from breezeway_shim.errors import FieldToParam, RequestError, rpc_errors, says_why, server_lost, unauthenticated
 from breezeway_shim.multiplexing import Multiplexer
 from breezeway_shim.reconnecting import Batches, EventCall, Patience, follow_through
 
@@ -111,7 +111,7 @@ class Backend:
             try:
                 return await method(request, metadata=metadata)
             except grpc.aio.AioRpcError as error:
-                if error.code() is not grpc.StatusCode.UNAVAILABLE or self._given_up.is_set():
+                if not server_lost(error) or self._given_up.is_set():
                     raise
                 lost = error
             try:

@@ -199,6 +199,15 @@ def run_interrupted(message: str) -> ApiError:
     return _from_kind(REASONS["RUN_INTERRUPTED"], message)
 
 
+def server_lost(error: grpc.aio.AioRpcError) -> bool:
+    """Whether the server cannot be reached just now: another try may find it.
+
+    CANCELLED is gRPC's own word to a call that comes at the very moment in which a server stops; ours never says it,
+    and a call that is cancelled on this side raises CancelledError.
+    """
+    return error.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
+
+
 def says_why(error: grpc.aio.AioRpcError) -> bool:
     """Whether a failed call was refused by the server; else the way to the server broke, and it may have got there."""
     return rpc_status.from_call(error) is not None
@@ -249,9 +258,12 @@ def rpc_failed(error: grpc.aio.AioRpcError, field_to_param: FieldToParam = str) 
 
 def _without_details(code: grpc.StatusCode) -> ApiError:
     """Our server always sends details; without them it was the transport that failed, in words not for callers."""
-    if code is grpc.StatusCode.UNAVAILABLE:
+    if code in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}:
         return _from_kind(
-            STATUSES[code], "The server cannot be reached just now. Please try again.", None, Duration(seconds=1)
+            STATUSES[grpc.StatusCode.UNAVAILABLE],
+            "The server cannot be reached just now. Please try again.",
+            None,
+            Duration(seconds=1),
         )
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
         # gRPC's own limit of message size; limits of the server's come with details.

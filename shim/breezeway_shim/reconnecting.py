@@ -7,7 +7,7 @@ from typing import Protocol
 import grpc
 from breezeway.v1 import event_pb2
 
-from breezeway_shim.errors import FieldToParam, cut_short, rpc_failed, run_gone
+from breezeway_shim.errors import FieldToParam, cut_short, rpc_failed, run_gone, server_lost
 
 Batches = AsyncGenerator[Sequence[event_pb2.RunEvent], None]
 
@@ -95,7 +95,7 @@ async def follow_through(  # noqa: C901  one loop over the ways in which a call 
                     patience.recovered()
                 if lost and error.code() is grpc.StatusCode.NOT_FOUND:
                     raise run_gone() from error
-                goes_on = error.code() is grpc.StatusCode.UNAVAILABLE and (events or may_begin_again(error))
+                goes_on = server_lost(error) and (events or may_begin_again(error))
                 if not (goes_on and await patience.lasts()):
                     raise rpc_failed(error, field_to_param) from error
             else:
