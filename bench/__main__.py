@@ -1,8 +1,17 @@
-"""Measures everything that there is to measure, one after the other."""
+"""Measures everything that there is to measure, one after the other: `python -m bench`."""
 
 import uvloop
 
-from bench import first_token
+from bench import compare, first_token, history, holding
+
+
+async def main() -> None:
+    """Run all of them, and print what they find as they find it."""
+    await first_token.main()
+    await compare.compare([])
+    await history.history()
+    await holding.holding()
+
 
 if __name__ == "__main__":
-    uvloop.run(first_token.main())
+    uvloop.run(main())

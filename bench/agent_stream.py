@@ -55,8 +55,14 @@ class RecordedUpstream:
 
 def record(tokens: int, events_a_read: int) -> list[bytes]:
     """The reads of an answer of that many tokens, in the form that OpenAI sends."""
-    envelope = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m", "usage": None}
-    choices = [
+    envelope: dict[str, object] = {
+        "id": "chatcmpl-1",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": "m",
+        "usage": None,
+    }
+    choices: list[object] = [
         {"index": 0, "delta": {"content": f"word{n} "}, "logprobs": None, "finish_reason": None} for n in range(tokens)
     ]
     choices.append({"index": 0, "delta": {}, "logprobs": None, "finish_reason": "stop"})

@@ -1,6 +1,5 @@
 """CPU per request and per token against the bare proxy, interleaved in one run: `python -m bench.compare`."""
 
-import asyncio
 import json
 import statistics
 import sys
@@ -112,14 +111,17 @@ async def compare(wanted: Sequence[str]) -> None:
     """Run the scenarios whose names hold one of `wanted`, and print a row for each way."""
     scenarios = [each for each in SCENARIOS if not wanted or any(word in each.name for word in wanted)]
     models = sorted({each.model for each in scenarios} | {"fast-8"})
-    with processes.model() as model, processes.proxy(model.port) as proxy:
-        with processes.breezeway(model.port, models) as (system, _):
-            warm = Scenario("warm-up", "fast-8", 60, 20)
-            await _cost(proxy, warm, PROXY)
-            for way in WAYS:
-                await _cost(system, warm, way)
-            for scenario in scenarios:
-                await _row(scenario, proxy, system)
+    with (
+        processes.model() as model,
+        processes.proxy(model.port) as proxy,
+        processes.breezeway(model.port, models) as (system, _),
+    ):
+        warm = Scenario("warm-up", "fast-8", 60, 20)
+        await _cost(proxy, warm, PROXY)
+        for way in WAYS:
+            await _cost(system, warm, way)
+        for scenario in scenarios:
+            await _row(scenario, proxy, system)
 
 
 async def _row(scenario: Scenario, proxy: Process, system: Process) -> None:
@@ -138,5 +140,4 @@ async def _row(scenario: Scenario, proxy: Process, system: Process) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.install()
-    asyncio.run(compare(sys.argv[1:]))
+    uvloop.run(compare(sys.argv[1:]))

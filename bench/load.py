@@ -3,7 +3,7 @@
 import asyncio
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -34,7 +34,7 @@ class _Client(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)
+        self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         if self._timed and b"tok" in data:
@@ -84,7 +84,8 @@ def _verify(raw: bytes, path: str, tokens: int) -> None:
 
 
 def _dechunk(body: bytes) -> bytes:
-    parts, at = [], 0
+    parts: list[bytes] = []
+    at = 0
     while True:
         line = body.index(b"\r\n", at)
         size = int(body[at:line], 16)
@@ -94,9 +95,7 @@ def _dechunk(body: bytes) -> bytes:
         at = line + 4 + size
 
 
-async def many(
-    count: int, at_once: int, start: Callable[[], "asyncio.Future[Outcome] | asyncio.Task[Outcome]"]
-) -> list[Outcome]:
+async def many(count: int, at_once: int, start: Callable[[], Awaitable[Outcome]]) -> list[Outcome]:
     """Make `count` requests, `at_once` at a time."""
     gate = asyncio.Semaphore(at_once)
 

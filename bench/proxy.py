@@ -1,4 +1,4 @@
-"""The yardstick: a bare aiohttp proxy that parses and re-encodes each chunk. `python -m bench.proxy PORT MODEL_PORT`."""
+"""The yardstick: a bare aiohttp proxy that parses and re-encodes each chunk; runs with its port and the model's."""
 
 import sys
 from collections.abc import AsyncGenerator
