@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from breezeway_server.agents.errors import ConfigError
@@ -28,6 +28,9 @@ class ServerSettings(BaseSettings):
         default="127.0.0.1:50051", pattern=r"^.+:\d{1,5}$", description="host:port to serve gRPC on"
     )
     grpc_socket: Path | None = Field(default=None, description="a unix socket to serve gRPC on too")
+    api_keys: SecretStr | None = Field(
+        default=None, description="keys that may do everything, with commas between; more come from `breezeway keys`"
+    )
     log_format: LogFormat = Field(default="text", description="how log lines look: text for people, json for machines")
     synchronous: Literal["NORMAL", "FULL"] = Field(
         default="NORMAL", description="FULL: a commit survives a power cut too, at about 1 ms each"
@@ -45,7 +48,7 @@ class ServerSettings(BaseSettings):
         description="how much one run may bring forth; it ends incomplete there",
     )
     max_message_bytes: int = Field(default=64 * 1024 * 1024, ge=1, description="the largest gRPC request")
-    max_attempts: int = Field(default=5, ge=1, description="how often a run is begun anew after a crash")
+    max_attempts: int = Field(default=20, ge=1, description="how often a run is begun, over restarts of the server")
     memory_run_seconds: float = Field(
         default=300.0, ge=0, description="how long a run of MEMORY durability can be read after its end"
     )
@@ -58,6 +61,17 @@ class ServerSettings(BaseSettings):
     request_id_retention_seconds: float = Field(
         default=86400.0, ge=0, description="how long a request id (Idempotency-Key) is remembered"
     )
+    secret_key: SecretStr | None = Field(
+        default=None,
+        min_length=32,
+        description="what the secrets of agents made over the API are encrypted with, 32 characters or more of chance",
+    )
+
+    @property
+    def plain_keys(self) -> list[str]:
+        """The keys of `api_keys`."""
+        text = self.api_keys.get_secret_value() if self.api_keys is not None else ""
+        return [key for part in text.split(",") if (key := part.strip())]
 
     def limits(self) -> Limits:
         """Return what the engine keeps to."""

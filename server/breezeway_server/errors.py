@@ -8,6 +8,8 @@ BreezewayError
 ├── ConversationLocked        CONVERSATION_LOCKED
 ├── AlreadyExists             REQUEST_ID_REUSED, CONVERSATION_EXISTS
 ├── FailedPrecondition        APPROVAL_ALREADY_RESOLVED, …
+├── Unauthenticated           KEY_MISSING, KEY_UNKNOWN, KEY_EXPIRED, KEY_REVOKED
+├── PermissionDenied          SCOPE_MISSING, TENANT_DENIED, CALLER_NOT_LOCAL
 ├── TooManyRuns               TOO_MANY_RUNS
 └── Unavailable               SERVER_DRAINING, STORE_UNAVAILABLE
 
@@ -41,9 +43,16 @@ class InvalidRequest(BreezewayError):
 
 
 class NotFound(BreezewayError):
-    """What the request names is not there, or not the caller's: the two cannot be told apart."""
+    """What the request names is not there, or not the caller's: the two cannot be told apart.
+
+    `field` is the path of the name in the request message, where it stands among others.
+    """
 
     code = StatusCode.NOT_FOUND
+
+    def __init__(self, reason: str, message: str, *, field: str = "") -> None:
+        super().__init__(reason, message)
+        self.field = field
 
 
 class CursorExpired(BreezewayError):
@@ -88,6 +97,18 @@ class FailedPrecondition(BreezewayError):
     """The thing is not in the state that the call needs."""
 
     code = StatusCode.FAILED_PRECONDITION
+
+
+class Unauthenticated(BreezewayError):
+    """Nobody knows who is calling."""
+
+    code = StatusCode.UNAUTHENTICATED
+
+
+class PermissionDenied(BreezewayError):
+    """The caller is known, and may not do this."""
+
+    code = StatusCode.PERMISSION_DENIED
 
 
 class TooManyRuns(BreezewayError):

@@ -6,7 +6,7 @@ import pydantic
 import uvloop
 
 from breezeway_shim.config import ShimSettings
-from breezeway_shim.server import serve
+from breezeway_shim.server import KeysNeeded, serve
 
 # Exit statuses that tell whoever started this that starting it again as it is would not help.
 _BAD_CONFIGURATION = 2
@@ -23,6 +23,13 @@ def main() -> int:
         return _BAD_CONFIGURATION
     try:
         uvloop.run(serve(settings))
+    except KeysNeeded:
+        sys.stderr.write(
+            f"Not listening on {settings.http_listen}: its server has no keys, so whoever reaches it could use every "
+            "agent. Set BREEZEWAY_API_KEYS for the server, or create a key with `breezeway keys create`, or listen on "
+            "127.0.0.1.\n"
+        )
+        return _BAD_CONFIGURATION
     except OSError as error:
         sys.stderr.write(f"Cannot listen on {settings.http_listen}: {error.strerror}.\n")
         return _CANNOT_LISTEN

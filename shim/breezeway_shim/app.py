@@ -4,14 +4,16 @@ from collections.abc import AsyncGenerator
 
 from aiohttp import web
 
-from breezeway_shim import index
+from breezeway_shim import capabilities, index
 from breezeway_shim.backend import BACKEND, Backend
 from breezeway_shim.config import SETTINGS, ShimSettings
 from breezeway_shim.dialects.chat_completions import handler as chat_completions
 from breezeway_shim.dialects.conversations import handler as conversations
 from breezeway_shim.dialects.models import handler as models
 from breezeway_shim.dialects.responses import handler as responses
+from breezeway_shim.dialects.runs import handler as runs
 from breezeway_shim.middleware import add_headers, identify, shape_errors
+from breezeway_shim.origin import check_origin
 from breezeway_shim.transcoding import native
 from breezeway_shim.transcoding.openapi import handler as openapi
 
@@ -21,12 +23,12 @@ def build_app(settings: ShimSettings, backend: Backend) -> web.Application:
 
     Run it with `handler_cancellation=True`: a client that leaves must cancel its handler.
     """
-    app = web.Application(middlewares=[identify, shape_errors], client_max_size=settings.max_body_bytes)
+    app = web.Application(middlewares=[identify, shape_errors, check_origin], client_max_size=settings.max_body_bytes)
     app[SETTINGS] = settings
     app[BACKEND] = backend
     app.cleanup_ctx.append(_close_backend)
     app.on_response_prepare.append(add_headers)
-    for dialect in (index, chat_completions, responses, conversations, models, native, openapi):
+    for dialect in (index, chat_completions, responses, conversations, runs, models, capabilities, native, openapi):
         dialect.add_routes(app)
     return app
 

@@ -23,6 +23,8 @@ Request = TypeVar("Request")
 Reply = TypeVar("Reply")
 
 REQUEST_ID = web.RequestKey("request_id", str)
+NOT_LOCAL = web.RequestKey("not_local", str)
+"""Why a server without keys must not answer the request; absent where it may."""
 
 # Who is calling, and what traces and gateways in front say about the call. The server decides what it believes.
 CREDENTIAL_HEADERS = ("Authorization", "X-API-Key", "X-Session-API-Key")
@@ -46,6 +48,8 @@ _CHANNEL_OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
+    # Left to itself the window of a stream grows to megabytes, which every client that stalls would then hold here.
+    ("grpc.http2.bdp_probe", 0),
     # A server whose machine is gone says nothing; without these its streams would stay quiet for ever.
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
@@ -53,6 +57,9 @@ _CHANNEL_OPTIONS = (
 
 # A larger request would hold up the others on the call that all runs share.
 _MOST_SHARED_BYTES = 64 * 1024
+
+# A server that is not there by then is not waited for: it refuses strangers call by call, too.
+_KEYLESS_SECONDS = 20.0
 
 # A server that takes longer to say that it is well is not.
 _HEALTH_SECONDS = 5.0
@@ -183,6 +190,17 @@ class Backend:
         with rpc_errors():
             await self.agents.ListAgents(ListAgentsRequest(page_size=1), metadata=metadata)
 
+    async def keyless(self) -> bool:
+        """Whether the server says that it has no keys; False where it says nothing for a while."""
+        metadata = (("x-breezeway-not-local", "a shim that listens for others"),)
+        try:
+            await self.agents.ListAgents(
+                ListAgentsRequest(page_size=1), metadata=metadata, wait_for_ready=True, timeout=_KEYLESS_SECONDS
+            )
+        except grpc.aio.AioRpcError as error:
+            return error.code() is grpc.StatusCode.PERMISSION_DENIED
+        return True
+
     async def serving(self) -> bool:
         """Whether the server says that it serves."""
         try:
@@ -202,6 +220,8 @@ def metadata_of(request: web.Request) -> Metadata:
     Raises `RequestError` for a header that gRPC cannot carry: 401 for a credential, 400 for the others.
     """
     pairs = [("x-request-id", request[REQUEST_ID])]
+    if NOT_LOCAL in request:
+        pairs.append(("x-breezeway-not-local", request[NOT_LOCAL]))
     for name in (*CREDENTIAL_HEADERS, *IDENTITY_HEADERS):
         value = request.headers.get(name)
         if value is None:

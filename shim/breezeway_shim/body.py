@@ -53,6 +53,12 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
         raise RequestError("The request body is not valid JSON.") from error
 
 
+def json_text(raw: msgspec.Raw) -> str:
+    """JSON text as the caller wrote it; empty for null."""
+    text = bytes(raw).decode()
+    return "" if text == "null" else text
+
+
 def convert(value: Any, type_: type[T], path: str) -> T:
     """A decoded JSON value as `type_`. Raises `RequestError` whose `param` begins with `path`."""
     try:

@@ -1,5 +1,8 @@
 """The shim's settings, from the environment."""
 
+from functools import cached_property
+from ipaddress import ip_address
+
 from aiohttp import web
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -13,6 +16,9 @@ class ShimSettings(BaseSettings):
     http_listen: str = Field(
         default="127.0.0.1:8642", pattern=r"^.+:\d{1,5}$", description="host:port to serve HTTP on"
     )
+    cors_origins: str = Field(
+        default="", description="origins of web pages that may call, with commas between; `*` for all"
+    )
     grpc_target: str = Field(
         default="127.0.0.1:50051", min_length=1, description="the server: host:port, or unix:/path of its socket"
     )
@@ -23,6 +29,20 @@ class ShimSettings(BaseSettings):
     reconnect_seconds: float = Field(
         default=30.0, ge=0, description="how long a server that was lost is waited for, in seconds"
     )
+
+    @cached_property
+    def origins(self) -> list[str]:
+        """The origins of `cors_origins`."""
+        return [origin for part in self.cors_origins.split(",") if (origin := part.strip().rstrip("/"))]
+
+    @cached_property
+    def listens_locally(self) -> bool:
+        """Whether only this machine reaches `http_listen`."""
+        host = self.http_address[0]
+        try:
+            return ip_address(host).is_loopback
+        except ValueError:
+            return host == "localhost"
 
     @property
     def http_address(self) -> tuple[str, int]:

@@ -37,9 +37,11 @@ class ErrorKind(NamedTuple):
 REASONS: Mapping[str, ErrorKind] = {
     # Nothing of that name.
     "AGENT_NOT_FOUND": ErrorKind(404, INVALID_REQUEST, "model_not_found", "model"),
+    "JOB_NOT_FOUND": ErrorKind(404, INVALID_REQUEST, "not_found"),
     "RUN_NOT_FOUND": ErrorKind(404, INVALID_REQUEST, "not_found"),
     "ITEM_NOT_FOUND": ErrorKind(404, INVALID_REQUEST, "not_found"),
     "CONVERSATION_NOT_FOUND": ErrorKind(404, INVALID_REQUEST, "conversation_not_found"),
+    "KEY_NOT_FOUND": ErrorKind(404, INVALID_REQUEST, "not_found"),
     "APPROVAL_NOT_FOUND": ErrorKind(404, INVALID_REQUEST, "approval_not_found"),
     "PREVIOUS_RUN_NOT_FOUND": ErrorKind(
         400, INVALID_REQUEST, "previous_response_not_found", param="previous_response_id"
@@ -47,11 +49,21 @@ REASONS: Mapping[str, ErrorKind] = {
     "CALL_NOT_FOUND": ErrorKind(400, INVALID_REQUEST, "call_not_found"),
     # Not so.
     "INVALID_REQUEST": ErrorKind(400, INVALID_REQUEST, None),
+    "SECRET_KEY_MISSING": ErrorKind(400, INVALID_REQUEST, "secret_key_missing"),
     "INVALID_CONTENT_PART": ErrorKind(400, INVALID_REQUEST, "invalid_content_part"),
     "INVALID_IMAGE_URL": ErrorKind(400, INVALID_REQUEST, "invalid_image_url"),
     "UNSUPPORTED_CONTENT": ErrorKind(400, INVALID_REQUEST, "unsupported_content_type"),
     "UNSUPPORTED_CONTENT_TYPE": ErrorKind(400, INVALID_REQUEST, "unsupported_content_type"),
     "TOOL_NAME_CLASH": ErrorKind(400, INVALID_REQUEST, "tool_name_clash", param="tools"),
+    # Not you. SDKs know 401 by its status.
+    "KEY_MISSING": ErrorKind(401, INVALID_REQUEST, "invalid_api_key"),
+    "KEY_UNKNOWN": ErrorKind(401, INVALID_REQUEST, "invalid_api_key"),
+    "KEY_EXPIRED": ErrorKind(401, INVALID_REQUEST, "invalid_api_key"),
+    "KEY_REVOKED": ErrorKind(401, INVALID_REQUEST, "invalid_api_key"),
+    "SCOPE_MISSING": ErrorKind(403, "permission_error", "permission_denied"),
+    "TENANT_DENIED": ErrorKind(403, "permission_error", "permission_denied"),
+    "CALLER_NOT_LOCAL": ErrorKind(403, "permission_error", "caller_not_local"),
+    "KEY_NOT_VALID": ErrorKind(400, INVALID_REQUEST, "key_not_valid"),
     # Not now. SDKs try 409, 429 and 503 again by themselves.
     "TOO_MANY_RUNS": ErrorKind(429, "rate_limit_error", "rate_limit_exceeded"),
     "SERVER_DRAINING": ErrorKind(503, SERVER_ERROR, "server_unavailable"),
@@ -61,6 +73,9 @@ REASONS: Mapping[str, ErrorKind] = {
         409, INVALID_REQUEST, "previous_response_not_over", param="previous_response_id"
     ),
     "CONVERSATION_LOCKED": ErrorKind(409, INVALID_REQUEST, "conversation_locked"),
+    "AGENT_EXISTS": ErrorKind(409, INVALID_REQUEST, "agent_exists"),
+    "AGENT_READ_ONLY": ErrorKind(409, INVALID_REQUEST, "agent_read_only"),
+    "JOB_COMPLETED": ErrorKind(409, INVALID_REQUEST, "job_completed"),
     "CONVERSATION_EXISTS": ErrorKind(409, INVALID_REQUEST, "conversation_exists"),
     "APPROVAL_ALREADY_RESOLVED": ErrorKind(409, INVALID_REQUEST, "approval_already_resolved"),
     "CURSOR_EXPIRED": ErrorKind(410, INVALID_REQUEST, "cursor_expired"),
@@ -80,6 +95,8 @@ REASONS: Mapping[str, ErrorKind] = {
     "AGENT_UNAVAILABLE": ErrorKind(502, SERVER_ERROR, "agent_unavailable"),
     "AGENT_TIMEOUT": ErrorKind(504, SERVER_ERROR, "agent_timeout"),
     "AGENT_REJECTED": ErrorKind(400, INVALID_REQUEST, "agent_rejected"),
+    "AGENT_SECRET_LOST": ErrorKind(502, SERVER_ERROR, "agent_secret_lost"),
+    "AGENT_NOT_READY": ErrorKind(502, SERVER_ERROR, "agent_not_ready"),
     "DEMO_FAILURE": ErrorKind(502, SERVER_ERROR, "demo_failure"),
     "RUN_TIMEOUT": ErrorKind(504, SERVER_ERROR, "run_timeout"),
     # 503: its server was lost or stopped, and another try may find one that stays.
@@ -165,6 +182,12 @@ def internal_error(request_id: str) -> ApiError:
 def unauthenticated(message: str) -> ApiError:
     """The answer to a caller without a key that fits."""
     return _from_kind(STATUSES[grpc.StatusCode.UNAUTHENTICATED], message)
+
+
+def origin_denied() -> ApiError:
+    """The answer to a web page that may not call."""
+    message = "Pages of this origin may not call; the operator lists those that may in BREEZEWAY_CORS_ORIGINS."
+    return ApiError(403, "permission_error", "origin_not_allowed", message)
 
 
 def run_failed(error: run_pb2.RunError) -> ApiError:

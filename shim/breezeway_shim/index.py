@@ -27,7 +27,7 @@ def add_routes(app: web.Application) -> None:
 
 async def index(request: web.Request) -> web.Response:
     """Answer with name, version and endpoints: JSON for programs, a page for browsers."""
-    endpoints = _endpoints(request.app)
+    endpoints = endpoints_of(request.app)
     release = version("breezeway")
     if "text/html" in request.headers.get("Accept", ""):
         lines = "\n".join(f"<li><code>{html.escape(endpoint)}</code></li>" for endpoint in endpoints)
@@ -45,7 +45,7 @@ async def health(request: web.Request) -> web.Response:
     return web.Response(status=200 if serving else 503, body=body, content_type="application/json")
 
 
-def _endpoints(app: web.Application) -> list[str]:
+def endpoints_of(app: web.Application) -> list[str]:
     """`METHOD /path` of every route, in the order in which they were added."""
     routes = (route for route in app.router.routes() if route.method != "HEAD" and route.resource is not None)
     return [f"{route.method} {route.resource.canonical}" for route in routes if route.resource is not None]

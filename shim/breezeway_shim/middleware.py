@@ -9,6 +9,7 @@ from aiohttp.typedefs import Handler
 
 from breezeway_shim.backend import BACKEND, REQUEST_ID, metadata_of
 from breezeway_shim.errors import INVALID_REQUEST, ApiError, RequestError, internal_error
+from breezeway_shim.origin import cors_headers
 
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _log = structlog.get_logger(__name__)
@@ -20,6 +21,7 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["X-Frame-Options"] = "DENY"
     response.headers["Referrer-Policy"] = "no-referrer"
+    response.headers.update(cors_headers(request))
     response.headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 
 

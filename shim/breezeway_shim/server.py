@@ -16,10 +16,14 @@ _GARBAGE = 20_000
 _log = structlog.get_logger(__name__)
 
 
+class KeysNeeded(Exception):
+    """Others could use the server, which asks nobody for a key."""
+
+
 async def serve(settings: ShimSettings) -> None:
     """Serve until SIGINT or SIGTERM; then finish what is under way, for ten seconds at most.
 
-    Raises OSError where the address cannot be listened on.
+    Raises OSError where the address cannot be listened on, and `KeysNeeded` where it must not be.
     """
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -30,6 +34,8 @@ async def serve(settings: ShimSettings) -> None:
     runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
     await runner.setup()
     try:
+        if not settings.listens_locally and await backend.keyless():
+            raise KeysNeeded
         host, port = settings.http_address
         site = web.TCPSite(runner, host, port)
         await site.start()

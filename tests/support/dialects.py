@@ -6,6 +6,7 @@ from typing import Protocol
 from breezeway.v1 import event_pb2
 from breezeway_shim.dialects.chat_completions.projection import ChatProjection
 from breezeway_shim.dialects.responses.projection import ResponseProjection
+from breezeway_shim.dialects.runs.projection import RunsProjection
 
 
 class Projection(Protocol):
@@ -18,6 +19,7 @@ class Projection(Protocol):
 DIALECTS: Mapping[str, Callable[[], Projection]] = {
     "chat_completions": lambda: ChatProjection(include_usage=True, tool_progress=True),
     "responses": ResponseProjection,
+    "runs": RunsProjection,
 }
 
 

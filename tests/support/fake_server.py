@@ -9,6 +9,7 @@ import grpc
 from breezeway.v1 import (
     agent_registry_service_pb2,
     event_pb2,
+    job_service_pb2,
     run_service_pb2,
     store_service_pb2,
     stream_service_pb2,
@@ -22,7 +23,7 @@ from grpc_status import rpc_status
 
 from tests.support.logs import read_log
 
-_FILES = (agent_registry_service_pb2, run_service_pb2, store_service_pb2, stream_service_pb2)
+_FILES = (agent_registry_service_pb2, job_service_pb2, run_service_pb2, store_service_pb2, stream_service_pb2)
 _DELTAS = {"text_delta", "refusal_delta", "reasoning_delta", "tool_arguments_delta", "tool_progress"}
 
 

@@ -1,15 +1,19 @@
 """The server's inside in one process: a store, its log and a supervisor, and agents whose steps a test feeds."""
 
 import asyncio
+import time
+import tempfile
 from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import grpc
 from breezeway.v1 import agent_pb2, event_pb2, item_pb2, run_pb2
 from breezeway_server.agents.base import Agent, RunContext
+from breezeway_server.agents.build import AgentBuilder
 from breezeway_server.agents.registry import AgentRegistry
 from breezeway_server.agents.steps import Step
 from breezeway_server.engine.limits import Limits
@@ -17,13 +21,18 @@ from breezeway_server.engine.supervisor import Supervisor
 from breezeway_server.events.framing import decode
 from breezeway_server.events.ids import Uuid7
 from breezeway_server.events.log import EventLog
+from breezeway_server.jobs.jobs import Jobs
+from breezeway_server.profiles.profiles import Profiles
+from breezeway_server.profiles.secrets import SecretBox
+from breezeway_server.services.keyring import KeyRing
 from breezeway_server.services.server import GrpcServer
 from breezeway_server.store.base import Store
-from breezeway_server.store.sqlite import open_sqlite
+from breezeway_server.store.sqlite import SqliteStore, open_sqlite
 
 from tests.support.agents import said
 
 TENANT = "default"
+DATABASE = "breezeway.sqlite3"
 LIMITS = Limits(
     max_runs=100,
     run_seconds=60,
@@ -117,7 +126,13 @@ class Stack:
         self.log = EventLog(store, patience=patience)
         self.new_id = Uuid7()
         self.supervisor = Supervisor(store, self.log, self.agents, limits, new_id=self.new_id)
+        self.jobs = Jobs(store, self.supervisor, self.new_id, clock=time.time_ns)
+        self.profiles = self.profiles_with(None)
         self._writer = asyncio.create_task(self.log.write())
+
+    def profiles_with(self, secrets: SecretBox | None) -> Profiles:
+        """Profiles over this stack's store and registry, none of them loaded."""
+        return Profiles(self.store, self.agents, AgentBuilder({}, {"MODEL_KEY": "k3y"}), self.supervisor, secrets)
 
     async def create(
         self, text: str = "hello", *, request_id: str = "", request_hash: bytes = b"", **spec: object
@@ -200,6 +215,23 @@ def texts(items: Sequence[item_pb2.Item]) -> list[str]:
     return ["".join(part.text.text for part in item.message.content) for item in items if item.HasField("message")]
 
 
+@cache
+def _new_store() -> bytes:
+    """The file of a new store: to run the migrations takes longer than most tests."""
+    with tempfile.TemporaryDirectory() as directory, asyncio.Runner() as runner:
+        store = open_sqlite(Path(directory), "NORMAL")
+        runner.run(store.close())
+        return (Path(directory) / DATABASE).read_bytes()
+
+
+async def opened(directory: Path) -> SqliteStore:
+    """The SQLite store in a directory; a new one where there is none."""
+    file = directory / DATABASE
+    if not file.exists():
+        file.write_bytes(await asyncio.to_thread(_new_store))
+    return open_sqlite(directory, "NORMAL")
+
+
 @asynccontextmanager
 async def running(
     directory: Path,
@@ -212,7 +244,7 @@ async def running(
 
     `wrap` may put something in front of the store; `limits` are those that differ from `LIMITS`.
     """
-    store = open_sqlite(directory, "NORMAL")
+    store = await opened(directory)
     stack = Stack(wrap(store), agents, replace(LIMITS, **limits), patience)  # type: ignore[arg-type] # by name
     try:
         await stack.supervisor.start()
@@ -223,9 +255,18 @@ async def running(
 
 
 @asynccontextmanager
-async def serving(stack: Stack) -> AsyncIterator[grpc.aio.Channel]:
-    """A channel to a real server in front of a stack."""
-    server = GrpcServer(stack.supervisor, stack.agents, stack.store, stack.new_id, max_message_bytes=MAX_MESSAGE_BYTES)
+async def serving(stack: Stack, keys: KeyRing | None = None) -> AsyncIterator[grpc.aio.Channel]:
+    """A channel to a real server in front of a stack; open to everybody where there are no keys."""
+    server = GrpcServer(
+        stack.supervisor,
+        stack.agents,
+        stack.store,
+        stack.new_id,
+        max_message_bytes=MAX_MESSAGE_BYTES,
+        keys=keys or KeyRing([]),
+        profiles=stack.profiles,
+        jobs=stack.jobs,
+    )
     (port,) = server.bind(["127.0.0.1:0"])
     await server.start()
     options = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))

@@ -1,8 +1,8 @@
 """From configuration to agents."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 from breezeway.v1 import agent_pb2
 
@@ -27,51 +27,68 @@ from breezeway_server.agents.llm.redaction import Redactor
 from breezeway_server.agents.llm.sessions import UpstreamSession
 from breezeway_server.agents.llm.upstream import Upstream
 from breezeway_server.agents.python import PythonAgent
-from breezeway_server.agents.registry import AgentRegistry
+from breezeway_server.agents.registry import AgentRegistry, Shared
 from breezeway_server.agents.remote.agent import RemoteAgent
 from breezeway_server.agents.tools.toolbox import Toolbox
 
-if TYPE_CHECKING:
-    from breezeway_server.agents.mcp.server import McpServer
+
+class AgentBuilder:
+    """Builds agents, which share connections and the MCP servers of one document."""
+
+    def __init__(self, document: Mapping[str, Any], environ: Mapping[str, str]) -> None:
+        """Raise `ConfigError` where the document's `[mcp.NAME]` tables are wrong."""
+        self._environ = environ
+        self._session = UpstreamSession()
+        self._servers = mcp_servers(document, environ)
+
+    @property
+    def shared(self) -> Sequence[Shared]:
+        """What the agents share, to be closed after them."""
+        return [self._session, *self._servers.values()]
+
+    def build(self, name: str, config: AgentConfig, create_time: datetime) -> Agent:
+        """An agent that is ready to run. Needs no event loop and opens no connection. Raises `ConfigError`."""
+        info = _info(name, config, create_time)
+        match config:
+            case DemoConfig():
+                return DemoAgent(info, pace=config.pace)
+            case GrpcConfig():
+                return RemoteAgent.build(info, config, key=f"agents.{name}")
+            case PythonConfig():
+                return PythonAgent.load(info, config.path, key=f"agents.{name}.path")
+            case LlmConfig():
+                return _llm(info, config, self._environ, self._session, build_toolbox(name, config, self._servers))
+
+
+class PreparedAgents(NamedTuple):
+    """The agents of a document, and what builds more of them."""
+
+    registry: AgentRegistry
+    builder: AgentBuilder
 
 
 def build_agents(
     document: Mapping[str, Any], environ: Mapping[str, str], *, create_time: datetime, source: str = "configuration"
 ) -> AgentRegistry:
-    """The agents of `document` (a parsed TOML file) and of the environment, ready to run.
+    """The agents of `document` (a parsed TOML file) and of the environment; see `prepare_agents`."""
+    return prepare_agents(document, environ, create_time=create_time, source=source).registry
+
+
+def prepare_agents(
+    document: Mapping[str, Any], environ: Mapping[str, str], *, create_time: datetime, source: str = "configuration"
+) -> PreparedAgents:
+    """The agents of `document` (a parsed TOML file) and of the environment, ready to run, and their builder.
 
     `create_time` is when this server first knew them; `source` names the document in errors. Needs no event loop and
     opens no connection. Raises `ConfigError`.
     """
     configs = agent_configs(document, environ, source=source)
-    session = UpstreamSession()
     try:
-        servers = mcp_servers(document, environ)
-        agents = [
-            _build(_info(name, config, create_time), config, environ, session, servers)
-            for name, config in configs.items()
-        ]
-        return AgentRegistry(agents, shared=[session, *servers.values()])
+        builder = AgentBuilder(document, environ)
+        agents = [builder.build(name, config, create_time) for name, config in configs.items()]
+        return PreparedAgents(AgentRegistry(agents, shared=builder.shared), builder)
     except ConfigError as error:
         raise ConfigError("\n".join(f"{source}: {fault}" for fault in str(error).splitlines())) from error
-
-
-def _build(
-    info: agent_pb2.Agent,
-    config: AgentConfig,
-    environ: Mapping[str, str],
-    session: UpstreamSession,
-    servers: Mapping[str, "McpServer"],
-) -> Agent:
-    match config:
-        case DemoConfig():
-            return DemoAgent(info, pace=config.pace)
-        case GrpcConfig():
-            return RemoteAgent.build(info, config, key=f"agents.{info.name}")
-        case PythonConfig():
-            return PythonAgent.load(info, config.path, key=f"agents.{info.name}.path")
-        case LlmConfig():
-            return _llm(info, config, environ, session, build_toolbox(info.name, config, servers))
 
 
 def _llm(

@@ -26,8 +26,8 @@ OPENAI_BASE_URL = "https://api.openai.com/v1"
 DEFAULT_MODEL = "gpt-4.1-mini"
 """What `assistant` asks for where BREEZEWAY_MODEL is not set."""
 
-_KINDS = {"demo", "grpc", "llm", "python"}
-_NAME = re.compile(r"[a-z0-9._-]{1,64}")
+KINDS = {"demo", "grpc", "llm", "python"}
+AGENT_NAME = re.compile(r"[a-z0-9._-]{1,64}")
 
 Seconds = Annotated[float, Field(gt=0)]
 ApprovalRule = Literal["required", "never"]
@@ -144,7 +144,7 @@ class GrpcConfig(RemoteConfig, _AgentConfig):
 
 
 AgentConfig = DemoConfig | GrpcConfig | LlmConfig | PythonConfig
-_ADAPTER: TypeAdapter[AgentConfig] = TypeAdapter(Annotated[AgentConfig, Field(discriminator="kind")])
+AGENT_CONFIG: TypeAdapter[AgentConfig] = TypeAdapter(Annotated[AgentConfig, Field(discriminator="kind")])
 
 
 def read_document(path: Path) -> dict[str, Any]:
@@ -171,15 +171,15 @@ def agent_configs(
     faults: list[str] = []
     configs: dict[str, AgentConfig] = {}
     for name, table in tables.items():
-        if not _NAME.fullmatch(name):
+        if not AGENT_NAME.fullmatch(name):
             faults.append(
                 f"agents.{name}: is no agent's name; use lower-case letters, digits, dots, underscores and hyphens, "
                 "at most 64."
             )
         try:
-            configs[name] = _ADAPTER.validate_python(table)
+            configs[name] = AGENT_CONFIG.validate_python(table)
         except ValidationError as error:
-            faults += faults_of(f"agents.{name}", error, tags=_KINDS)
+            faults += faults_of(f"agents.{name}", error, tags=KINDS)
     if faults:
         raise ConfigError("\n".join(f"{source}: {fault}" for fault in faults))
     return {**_from_environment(environ), **configs}

@@ -8,7 +8,7 @@ from pydantic_core import ErrorDetails
 
 def faults_of(key: str, error: ValidationError, *, tags: Collection[str]) -> list[str]:
     """One sentence a fault, each beginning with its path under `key`; `tags` are those of the union that was read."""
-    return [f"{key}{_path(detail, tags)}: {words(detail)}." for detail in error.errors(include_url=False)]
+    return [f"{key}{path_of(detail, tags)}: {words(detail)}." for detail in error.errors(include_url=False)]
 
 
 def words(detail: ErrorDetails) -> str:
@@ -24,7 +24,8 @@ def words(detail: ErrorDetails) -> str:
             return detail["msg"].removeprefix("Value error, ")
 
 
-def _path(detail: ErrorDetails, tags: Collection[str]) -> str:
+def path_of(detail: ErrorDetails, tags: Collection[str]) -> str:
+    """Where the value is, as it is written below the table: `.sampling.top_p`, `.aliases[1]`."""
     # The first step of the path is the tag of the union, which is no key of the file.
     keys = detail["loc"][1:] if detail["loc"] and detail["loc"][0] in tags else detail["loc"]
     return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys)

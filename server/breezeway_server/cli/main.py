@@ -14,8 +14,10 @@ import click
 from breezeway_server.agents.config import read_document
 from breezeway_server.agents.errors import ConfigError
 from breezeway_server.cli.agent import agent
-from breezeway_server.cli.supervise import BAD_CONFIGURATION, CANNOT_LISTEN, supervise
+from breezeway_server.cli.keys import keys
+from breezeway_server.cli.supervise import BAD_CONFIGURATION, CANNOT_LISTEN, HTTP_LISTEN, supervise
 from breezeway_server.config import ServerSettings, load_settings
+from breezeway_server.exposure import check_exposure
 from breezeway_server.logs import configure_logging
 
 _config = click.option(
@@ -35,6 +37,7 @@ def main() -> None:
 
 
 main.add_command(agent)
+main.add_command(keys)
 
 
 @main.command()
@@ -51,6 +54,12 @@ def serve(config: Path | None, data_dir: Path | None, grpc_listen: str | None, h
         environ["BREEZEWAY_CONFIG"] = str(config)
     if http_listen is not None:
         environ["BREEZEWAY_HTTP_LISTEN"] = http_listen
+    try:
+        # Whether the store has keys is found out by those who open it.
+        addresses = [settings.grpc_listen, environ.get("BREEZEWAY_HTTP_LISTEN", HTTP_LISTEN)]
+        check_exposure(addresses, settings.plain_keys, stored_keys=True)
+    except ConfigError as error:
+        _give_up(str(error), BAD_CONFIGURATION)
     environ["BREEZEWAY_DATA_DIR"] = str(settings.data_dir)
     environ["BREEZEWAY_GRPC_LISTEN"] = settings.grpc_listen
     sys.exit(asyncio.run(supervise(environ, settings.data_dir)))
@@ -65,7 +74,7 @@ def server(config: Path | None, data_dir: Path | None, grpc_listen: str | None) 
     # Loading these takes a second, which nobody who only supervises or chats should wait for.
     import uvloop  # noqa: PLC0415
 
-    from breezeway_server.agents.build import build_agents  # noqa: PLC0415
+    from breezeway_server.agents.build import prepare_agents  # noqa: PLC0415
     from breezeway_server.cli.server import serve as serve_grpc  # noqa: PLC0415
     from breezeway_server.store.sqlite import StoreLocked  # noqa: PLC0415
 
@@ -77,7 +86,7 @@ def server(config: Path | None, data_dir: Path | None, grpc_listen: str | None) 
     now = datetime.now(UTC)
     try:
         uvloop.run(
-            serve_grpc(settings, lambda: build_agents(document, os.environ, create_time=now, source=_source(config)))
+            serve_grpc(settings, lambda: prepare_agents(document, os.environ, create_time=now, source=_source(config)))
         )
     except ConfigError as error:
         _give_up(str(error), BAD_CONFIGURATION)

@@ -9,11 +9,17 @@ from contextlib import asynccontextmanager
 
 import structlog
 
-from breezeway_server.agents.registry import AgentRegistry
+from breezeway_server.agents.build import PreparedAgents
 from breezeway_server.config import ServerSettings
 from breezeway_server.engine.supervisor import Supervisor
 from breezeway_server.events.ids import Uuid7
 from breezeway_server.events.log import EventLog
+from breezeway_server.exposure import check_exposure
+from breezeway_server.services.keyring import KeyRing
+from breezeway_server.jobs.jobs import Jobs
+from breezeway_server.jobs.scheduler import WallClock, schedule
+from breezeway_server.profiles.profiles import Profiles
+from breezeway_server.profiles.secrets import SecretBox
 from breezeway_server.services.server import GrpcServer
 from breezeway_server.store.sqlite import open_sqlite
 
@@ -25,7 +31,7 @@ _CALL_GRACE = 1.0
 _GARBAGE = 20_000
 
 
-async def serve(settings: ServerSettings, build_agents: Callable[[], AgentRegistry]) -> None:
+async def serve(settings: ServerSettings, prepare_agents: Callable[[], PreparedAgents]) -> None:
     """Serve until SIGTERM or SIGINT, then drain; a second signal ends the process at once.
 
     Raises `ConfigError`, `StoreLocked`, and OSError where an address or the data directory cannot be used.
@@ -34,9 +40,10 @@ async def serve(settings: ServerSettings, build_agents: Callable[[], AgentRegist
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _on_signal, stop)
-    agents = build_agents()
-    async with running(settings, agents) as ports:
-        _logger.info("serving", grpc=settings.grpc_listen, ports=ports, agents=[info.name for info in agents.infos])
+    prepared = prepare_agents()
+    async with running(settings, prepared) as ports:
+        names = [info.name for info in prepared.registry.infos]
+        _logger.info("serving", grpc=settings.grpc_listen, ports=ports, agents=names)
         # What was loaded stays for good, and runs leave little garbage in cycles: looking less often, and not at what
         # stays, saves about a tenth of the work.
         gc.freeze()
@@ -54,14 +61,31 @@ def _on_signal(stop: asyncio.Event) -> None:
 
 
 @asynccontextmanager
-async def running(settings: ServerSettings, agents: AgentRegistry) -> AsyncGenerator[list[int], None]:
+async def running(settings: ServerSettings, prepared: PreparedAgents) -> AsyncGenerator[list[int], None]:
     """Run the server for as long as the context lasts, then drain it; gives the ports of the addresses."""
+    agents = prepared.registry
     store = open_sqlite(settings.data_dir, settings.synchronous)
     try:
+        stored = await store.list_keys()
+        check_exposure([settings.grpc_listen], settings.plain_keys, stored_keys=bool(stored))
+        keys = KeyRing(stored, settings.plain_keys)
         log = EventLog(store, patience=settings.store_patience_seconds)
         new_id = Uuid7()
         supervisor = Supervisor(store, log, agents, settings.limits(), new_id=new_id)
-        server = GrpcServer(supervisor, agents, store, new_id, max_message_bytes=settings.max_message_bytes)
+        secrets = SecretBox(settings.secret_key.get_secret_value()) if settings.secret_key is not None else None
+        profiles = Profiles(store, agents, prepared.builder, supervisor, secrets)
+        clock = WallClock()
+        jobs = Jobs(store, supervisor, new_id, clock=clock.now)
+        server = GrpcServer(
+            supervisor,
+            agents,
+            store,
+            new_id,
+            max_message_bytes=settings.max_message_bytes,
+            keys=keys,
+            profiles=profiles,
+            jobs=jobs,
+        )
         addresses = [settings.grpc_listen]
         if settings.grpc_socket is not None:
             addresses.append(f"unix:{settings.grpc_socket}")
@@ -70,14 +94,20 @@ async def running(settings: ServerSettings, agents: AgentRegistry) -> AsyncGener
         async with asyncio.TaskGroup() as background:
             writer = background.create_task(log.write())
             sweeper = background.create_task(supervisor.sweep())
+            # Runs that are taken up go on with the agents that they began with.
+            await profiles.load()
             await supervisor.start()
+            scheduler = background.create_task(schedule(jobs, clock))
             await server.start()
             try:
                 yield ports
             finally:
+                # What is due from now on is the next server's.
+                scheduler.cancel()
                 await server.drain()
                 await supervisor.drain(settings.drain_seconds)
                 await server.stop(_CALL_GRACE)
+                await profiles.close()
                 writer.cancel()
                 sweeper.cancel()
     finally:

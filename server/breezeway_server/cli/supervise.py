@@ -18,7 +18,7 @@ from breezeway_server.cli.banner import banner
 BAD_CONFIGURATION = 2
 CANNOT_LISTEN = 3
 
-_HTTP_LISTEN = "127.0.0.1:8642"
+HTTP_LISTEN = "127.0.0.1:8642"
 _POLL_SECONDS = 0.05
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 5.0
@@ -70,7 +70,7 @@ async def supervise(environ: Mapping[str, str], data_dir: Path) -> int:
 
     Returns the exit status: 0, or that of a child that could not start.
     """
-    http_listen = environ.get("BREEZEWAY_HTTP_LISTEN", _HTTP_LISTEN)
+    http_listen = environ.get("BREEZEWAY_HTTP_LISTEN", HTTP_LISTEN)
     if _taken(http_listen):
         click.echo(f"Cannot listen on {http_listen}: address already in use.", err=True)
         return CANNOT_LISTEN
@@ -114,7 +114,9 @@ def _taken(listen: str) -> bool:
 async def _greet(http_listen: str, environ: Mapping[str, str], data_dir: Path) -> None:
     """Print where to go once everything answers."""
     url = f"http://{http_listen}"
-    async with aiohttp.ClientSession() as session:
+    key = environ.get("BREEZEWAY_API_KEYS", "").partition(",")[0].strip()
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    async with aiohttp.ClientSession(headers=headers) as session:
         while (models := await _models(session, url)) is None:  # noqa: ASYNC110 - another process sets no event
             await asyncio.sleep(_POLL_SECONDS)
     click.echo(banner(url, environ["BREEZEWAY_GRPC_LISTEN"], models, data_dir))
@@ -123,6 +125,8 @@ async def _greet(http_listen: str, environ: Mapping[str, str], data_dir: Path) -
 async def _models(session: aiohttp.ClientSession, url: str) -> list[str] | None:
     try:
         async with session.get(f"{url}/v1/models") as response:
+            if response.status == 401:
+                return []  # Whoever has a key may see them, and we have none.
             if response.status != 200:
                 return None
             return [model["id"] for model in (await response.json())["data"]]

@@ -1,6 +1,6 @@
 """Admission: what a run asks for against what its agent takes and what is there."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from breezeway.v1 import agent_pb2, conversation_pb2, item_pb2, run_pb2
 
@@ -12,11 +12,15 @@ from breezeway_server.events.legal import TERMINAL_STATES
 from breezeway_server.store.base import Store
 
 
-def find_agent(agents: AgentRegistry, name: str) -> Agent:
-    """Return the agent of that name or alias. Raises `NotFound`."""
+def find_agent(agents: AgentRegistry, name: str, allowed: Collection[str] = (), *, field: str = "spec.agent") -> Agent:
+    """Return the agent of that name or alias. Raises `NotFound`, also where `allowed` names others alone.
+
+    `field` is where the caller named it.
+    """
     agent = agents.get(name)
-    if agent is None:
-        raise NotFound("AGENT_NOT_FOUND", f"There is no agent {name!r}; list the agents to see which there are.")
+    if agent is None or (allowed and agent.info.name not in allowed):
+        message = f"There is no agent {name!r}; list the agents to see which there are."
+        raise NotFound("AGENT_NOT_FOUND", message, field=field)
     return agent
 
 
@@ -48,7 +52,8 @@ async def check_history(store: Store, tenant: str, spec: run_pb2.RunSpec) -> Non
         return
     previous = await store.run_head(tenant, spec.previous_run_id)
     if previous is None:
-        raise NotFound("PREVIOUS_RUN_NOT_FOUND", f"There is no stored run {spec.previous_run_id} to go on from.")
+        message = f"There is no stored run {spec.previous_run_id} to go on from."
+        raise NotFound("PREVIOUS_RUN_NOT_FOUND", message, field="spec.previous_run_id")
     if previous.state not in TERMINAL_STATES:
         raise FailedPrecondition("PREVIOUS_RUN_NOT_OVER", f"{spec.previous_run_id} is not over; wait for its end.")
 
@@ -62,7 +67,8 @@ async def resolve_references(store: Store, tenant: str, items: Sequence[item_pb2
         if item.HasField("item_reference"):
             there = found.get(item.item_reference.id)
             if there is None:
-                raise NotFound("ITEM_NOT_FOUND", f"input[{index}]: there is no item {item.item_reference.id}.")
+                message = f"input[{index}]: there is no item {item.item_reference.id}."
+                raise NotFound("ITEM_NOT_FOUND", message, field=f"input[{index}].item_reference.id")
             resolved.append(there)
         else:
             resolved.append(item)
@@ -96,7 +102,8 @@ async def open_conversation(store: Store, tenant: str, conversation_id: str, now
     if await store.get_conversation(tenant, conversation_id) is not None:
         return
     if conversation_id.startswith("conv_"):
-        raise NotFound("CONVERSATION_NOT_FOUND", f"There is no conversation {conversation_id}.")
+        message = f"There is no conversation {conversation_id}."
+        raise NotFound("CONVERSATION_NOT_FOUND", message, field="spec.conversation_id")
     conversation = conversation_pb2.Conversation(id=conversation_id)
     conversation.create_time.FromNanoseconds(now_ns)
     await store.create_conversation(tenant, conversation, ())

@@ -72,7 +72,8 @@ class Approvals:
         if not request_id and len(waiting) == 1:
             request_id = waiting[0]
         if request_id not in self._fold.approvals:
-            raise NotFound("APPROVAL_NOT_FOUND", f"{self._fold.run_id} waits for no approval {request_id[:64]!r}.")
+            message = f"{self._fold.run_id} waits for no approval {request_id[:64]!r}."
+            raise NotFound("APPROVAL_NOT_FOUND", message, field="approval_request_id")
         if request_id not in waiting or self._fold.over:
             message = f"Approval {request_id} was decided before."
             raise FailedPrecondition("APPROVAL_ALREADY_RESOLVED", message)

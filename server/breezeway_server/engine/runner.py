@@ -85,6 +85,10 @@ class Runner:
         self._running = False
         self._stop: Callable[[], None] | None = None
 
+    def works_with(self, agent: Agent) -> bool:
+        """Return whether this agent is its work."""
+        return self._work is agent
+
     def begin(self, ready: Ready) -> asyncio.Task[None]:
         """Start; `ready` waits for the run's turn and gives the history before it. The caller awaits the task."""
         self._task = asyncio.create_task(self._run(ready), name=self.fold.run_id)

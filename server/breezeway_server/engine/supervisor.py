@@ -3,7 +3,7 @@
 import asyncio
 import sys
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 
 import structlog
@@ -80,28 +80,30 @@ class Supervisor:
         *,
         request_id: str = "",
         request_hash: bytes = b"",
+        agents: Collection[str] = (),
     ) -> str:
         """Accept a run, and return its id; or that of the run which `request_id` named before.
 
-        `spec` becomes the engine's. The run's first event is on its way to the store: `follow` and `get` wait for it.
+        `agents` are those that there are for the caller; empty for all. `spec` becomes the engine's. The run's first event is on its way to the store: `follow` and `get` wait for it.
         Raises the errors that `RunService.CreateRun` lists.
         """
         if not request_id:
-            return await self._accept(tenant, spec, items)
+            return await self._accept(tenant, spec, items, agents)
         async with self._requests.lock(tenant, request_id):
             earlier = await self._requests.earlier(tenant, request_id, request_hash)
-            return earlier or await self._accept(tenant, spec, items, request_id, request_hash)
+            return earlier or await self._accept(tenant, spec, items, agents, request_id, request_hash)
 
     async def _accept(
         self,
         tenant: str,
         spec: run_pb2.RunSpec,
         items: Sequence[item_pb2.Item],
+        agents: Collection[str],
         request_id: str = "",
         request_hash: bytes = b"",
     ) -> str:
         self._check_room()
-        agent = admission.find_agent(self._agents, spec.agent)
+        agent = admission.find_agent(self._agents, spec.agent, agents)
         spec.agent = agent.info.name
         resolved = await admission.resolve_references(self._store, tenant, items)
         admission.check_capabilities(agent.info.capabilities, spec, resolved)
@@ -111,6 +113,8 @@ class Supervisor:
             await admission.open_conversation(self._store, tenant, spec.conversation_id, self._clock())
         # Nothing is awaited from here on, so that no other request can come in between.
         self._check_room()
+        # It may have been replaced meanwhile, and the old one closed.
+        agent = admission.find_agent(self._agents, spec.agent, agents)
         # The id is taken here, so that the runs of a conversation have ids in the order of their turns.
         run_id, now = self._new_run_id(), self._clock()
         before = []
@@ -262,14 +266,22 @@ class Supervisor:
         await runner.approvals.resolve(request.call_id, decision, reason)
         return await self.get(tenant, run_id)
 
-    async def count_tokens(self, tenant: str, spec: run_pb2.RunSpec, items: Sequence[item_pb2.Item]) -> int:
+    async def count_tokens(
+        self, tenant: str, spec: run_pb2.RunSpec, items: Sequence[item_pb2.Item], *, agents: Collection[str] = ()
+    ) -> int:
         """Return about how many tokens a run of this spec and input would make its model read."""
-        admission.find_agent(self._agents, spec.agent)
+        admission.find_agent(self._agents, spec.agent, agents)
         await admission.check_history(self._store, tenant, spec)
         resolved = await admission.resolve_references(self._store, tenant, items)
         history = await self._store.history(tenant, spec, self._new_run_id())
         tools = (text for tool in spec.tools for text in (tool.function.description, tool.function.parameters))
         return estimate((spec.instructions, *tools), (*history, *resolved))
+
+    async def finished_with(self, agent: Agent) -> None:
+        """Wait until no run works with the agent; no new one does, once the registry has it no more."""
+        for run in self._roster.under_way:
+            if run.runner.works_with(agent):
+                await run.runner.settled.wait()
 
     def busy(self, tenant: str, conversation_id: str) -> str | None:
         """Return the run that a conversation is busy with, if there is one."""

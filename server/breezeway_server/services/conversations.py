@@ -11,7 +11,7 @@ from breezeway_server.engine.supervisor import Supervisor
 from breezeway_server.errors import AlreadyExists, ConversationLocked, InvalidRequest, NotFound
 from breezeway_server.events.ids import Uuid7
 from breezeway_server.services import validation
-from breezeway_server.services.caller import TENANT
+from breezeway_server.services.caller import current_tenant
 from breezeway_server.services.context import Context
 from breezeway_server.store.base import ItemPage, Store
 
@@ -41,7 +41,7 @@ class StoreService(store_service_pb2_grpc.StoreServiceServicer):
         )
         conversation.create_time.FromNanoseconds(time.time_ns())
         items = await self._take_in(request.items, "items")
-        if not await self._store.create_conversation(TENANT, conversation, items):
+        if not await self._store.create_conversation(current_tenant(), conversation, items):
             raise AlreadyExists("CONVERSATION_EXISTS", f"There is a conversation {conversation.id} already.")
         return store_service_pb2.CreateConversationResponse(conversation=conversation)
 
@@ -63,7 +63,7 @@ class StoreService(store_service_pb2_grpc.StoreServiceServicer):
             if not re.fullmatch(r"[0-9]{1,19}", request.page_token, re.ASCII) or int(request.page_token) >= 2**63:
                 raise InvalidRequest("page_token", "page_token is none that ListConversations gave.")
             before = int(request.page_token)
-        found = await self._store.list_conversations(TENANT, before, size + 1)
+        found = await self._store.list_conversations(current_tenant(), before, size + 1)
         token = str(found[size - 1].create_time.ToNanoseconds()) if len(found) > size else ""
         return store_service_pb2.ListConversationsResponse(conversations=found[:size], next_page_token=token)
 
@@ -75,7 +75,7 @@ class StoreService(store_service_pb2_grpc.StoreServiceServicer):
         conversation = await self._conversation(request.conversation_id)
         conversation.metadata.clear()
         conversation.metadata.update(request.metadata)
-        if not await self._store.update_conversation(TENANT, conversation):
+        if not await self._store.update_conversation(current_tenant(), conversation):
             raise _no_conversation(request.conversation_id)
         return store_service_pb2.UpdateConversationResponse(conversation=conversation)
 
@@ -83,7 +83,7 @@ class StoreService(store_service_pb2_grpc.StoreServiceServicer):
         self, request: store_service_pb2.DeleteConversationRequest, context: Context
     ) -> store_service_pb2.DeleteConversationResponse:
         """See store_service.proto."""
-        if not await self._store.delete_conversation(TENANT, request.conversation_id):
+        if not await self._store.delete_conversation(current_tenant(), request.conversation_id):
             raise _no_conversation(request.conversation_id)
         return store_service_pb2.DeleteConversationResponse()
 
@@ -94,11 +94,11 @@ class StoreService(store_service_pb2_grpc.StoreServiceServicer):
         if not request.items:
             raise InvalidRequest("items", "items is empty; give at least one.")
         # The run that is under way would not see them, and they would come in the middle of its turn.
-        busy = self._supervisor.busy(TENANT, request.conversation_id)
+        busy = self._supervisor.busy(current_tenant(), request.conversation_id)
         if busy is not None:
             raise ConversationLocked(request.conversation_id, busy)
         items = await self._take_in(request.items, "items")
-        if not await self._store.add_conversation_items(TENANT, request.conversation_id, items):
+        if not await self._store.add_conversation_items(current_tenant(), request.conversation_id, items):
             raise _no_conversation(request.conversation_id)
         return store_service_pb2.CreateConversationItemsResponse(items=items)
 
@@ -108,7 +108,7 @@ class StoreService(store_service_pb2_grpc.StoreServiceServicer):
         """See store_service.proto."""
         await self._conversation(request.conversation_id)
         page = _page(request)
-        found = await self._store.list_conversation_items(TENANT, request.conversation_id, page)
+        found = await self._store.list_conversation_items(current_tenant(), request.conversation_id, page)
         if found is None:
             raise _no_item(page.after_item_id)
         return store_service_pb2.ListConversationItemsResponse(items=found[0], has_more=found[1])
@@ -118,7 +118,7 @@ class StoreService(store_service_pb2_grpc.StoreServiceServicer):
     ) -> store_service_pb2.GetConversationItemResponse:
         """See store_service.proto."""
         await self._conversation(request.conversation_id)
-        item = await self._store.get_conversation_item(TENANT, request.conversation_id, request.item_id)
+        item = await self._store.get_conversation_item(current_tenant(), request.conversation_id, request.item_id)
         if item is None:
             raise _no_item(request.item_id)
         return store_service_pb2.GetConversationItemResponse(item=item)
@@ -128,7 +128,7 @@ class StoreService(store_service_pb2_grpc.StoreServiceServicer):
     ) -> store_service_pb2.DeleteConversationItemResponse:
         """See store_service.proto."""
         conversation = await self._conversation(request.conversation_id)
-        if not await self._store.remove_conversation_item(TENANT, request.conversation_id, request.item_id):
+        if not await self._store.remove_conversation_item(current_tenant(), request.conversation_id, request.item_id):
             raise _no_item(request.item_id)
         return store_service_pb2.DeleteConversationItemResponse(conversation=conversation)
 
@@ -137,17 +137,17 @@ class StoreService(store_service_pb2_grpc.StoreServiceServicer):
     ) -> store_service_pb2.ListRunItemsResponse:
         """See store_service.proto."""
         run_id = validation.run_id(request.run_id)
-        if await self._store.run_head(TENANT, run_id) is None:
+        if await self._store.run_head(current_tenant(), run_id) is None:
             raise NotFound("RUN_NOT_FOUND", f"There is no stored run {run_id}.")
         page = _page(request)
         output = request.kind == store_service_pb2.RUN_ITEM_KIND_OUTPUT
-        found = await self._store.list_run_items(TENANT, run_id, page, output=output)
+        found = await self._store.list_run_items(current_tenant(), run_id, page, output=output)
         if found is None:
             raise _no_item(page.after_item_id)
         return store_service_pb2.ListRunItemsResponse(items=found[0], has_more=found[1])
 
     async def _conversation(self, conversation_id: str) -> conversation_pb2.Conversation:
-        found = await self._store.get_conversation(TENANT, conversation_id)
+        found = await self._store.get_conversation(current_tenant(), conversation_id)
         if found is None:
             raise _no_conversation(conversation_id)
         return found
@@ -156,7 +156,7 @@ class StoreService(store_service_pb2_grpc.StoreServiceServicer):
         if len(items) > _MAX_ITEMS:
             raise InvalidRequest(field, f"{field} has {len(items)} items; it may have {_MAX_ITEMS}.")
         validation.each(items, field)
-        resolved = await admission.resolve_references(self._store, TENANT, items)
+        resolved = await admission.resolve_references(self._store, current_tenant(), items)
         taken = admission.take_in(resolved, f"run_{self._new_id()}", time.time_ns())
         for item in taken:
             # They belong to no run; the id only sorts them.

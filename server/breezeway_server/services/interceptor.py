@@ -10,7 +10,7 @@ from google.protobuf import any_pb2
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
-from breezeway_server.errors import BreezewayError, InvalidRequest, TooManyRuns, Unavailable
+from breezeway_server.errors import BreezewayError, InvalidRequest, NotFound, TooManyRuns, Unavailable
 from breezeway_server.services.context import Context, Handler
 
 _logger = structlog.get_logger()
@@ -47,11 +47,11 @@ def _guarded(behavior: Any) -> Any:
         try:
             return await behavior(request, context)
         except BreezewayError as error:
-            await _abort(context, status_of(error))
+            await abort(context, status_of(error))
         except grpc.aio.AbortError:
             raise
         except Exception as error:  # noqa: BLE001 - it is logged with its traceback there
-            await _abort(context, internal_status(error))
+            await abort(context, internal_status(error))
 
     return guarded
 
@@ -68,7 +68,7 @@ def status_of(error: BreezewayError) -> status_pb2.Status:
     """Return the error as a google.rpc.Status with ErrorInfo, and BadRequest or RetryInfo where they fit."""
     message = _short(error.message)
     details: list[Message] = [error_details_pb2.ErrorInfo(reason=error.reason, domain=_DOMAIN)]
-    if isinstance(error, InvalidRequest):
+    if isinstance(error, InvalidRequest | NotFound) and error.field:
         fault = error_details_pb2.BadRequest.FieldViolation(
             field=_short(error.field), description=message, reason=error.reason
         )
@@ -90,6 +90,7 @@ def _short(text: str) -> str:
     return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}…"
 
 
-async def _abort(context: Context, status: status_pb2.Status) -> NoReturn:
+async def abort(context: Context, status: status_pb2.Status) -> NoReturn:
+    """End a call with a status and its details."""
     code = next(code for code in grpc.StatusCode if code.value[0] == status.code)
     await context.abort(code, status.message, ((_DETAILS_KEY, status.SerializeToString()),))

@@ -13,11 +13,14 @@ from breezeway_server.engine.supervisor import Supervisor
 from breezeway_server.errors import BreezewayError
 from breezeway_server.events.framing import element
 from breezeway_server.events.gathering import Gathering
-from breezeway_server.events.run_log import BATCH_BYTES, RunLog
+from breezeway_server.events.run_log import RunLog
 from breezeway_server.services import runs
-from breezeway_server.services.caller import TENANT
+from breezeway_server.services.access import STREAM_RUN, Gate
 from breezeway_server.services.context import Context
 from breezeway_server.services.interceptor import internal_status, status_of
+
+# One message holds about this much, whoever is how far behind: the others wait for it.
+_MESSAGE_BYTES = 64 * 1024
 
 _OK = status_pb2.Status()
 _FOLLOW_AGAIN = status_pb2.Status(code=grpc.StatusCode.ABORTED.value[0], message="Use a call for this run alone.")
@@ -30,10 +33,11 @@ def _nothing() -> None:
 class _Follower:
     """One tag: a cursor into one run's log."""
 
-    __slots__ = ("cancels", "cursor", "due", "log", "milestones", "tag", "watcher")
+    __slots__ = ("cancels", "cursor", "due", "log", "milestones", "tag", "tenant", "watcher")
 
-    def __init__(self, start: stream_service_pb2.MultiplexStart, log: RunLog) -> None:
+    def __init__(self, start: stream_service_pb2.MultiplexStart, tenant: str, log: RunLog) -> None:
         self.tag = start.tag
+        self.tenant = tenant
         self.log = log
         self.cursor = 0
         self.milestones = start.run.detail == stream_service_pb2.STREAM_DETAIL_ITEMS
@@ -62,8 +66,9 @@ class _Follower:
 class Multiplex:
     """One call of MultiplexRuns."""
 
-    def __init__(self, supervisor: Supervisor, context: Context) -> None:
+    def __init__(self, supervisor: Supervisor, gate: Gate, context: Context) -> None:
         self._supervisor = supervisor
+        self._gate = gate
         self._context = context
         self._followers: dict[int, _Follower] = {}
         self._starting: dict[int, asyncio.Task[None]] = {}
@@ -104,18 +109,21 @@ class Multiplex:
 
     async def _start(self, start: stream_service_pb2.MultiplexStart) -> None:
         try:
-            run_id = await runs.create(self._supervisor, start.run.spec, start.run.input, start.run.request_id)
+            # Each start is somebody else's: the call's own metadata says nothing of them.
+            caller = self._gate.admit(STREAM_RUN, start.metadata.items())
+            run = start.run
+            run_id = await runs.create(self._supervisor, caller, run.spec, run.input, run.request_id)
         except BreezewayError as error:
             self._end(start.tag, status_of(error))
         except Exception as error:  # noqa: BLE001 - a fault of ours must end this start, and not the others
             self._end(start.tag, internal_status(error))
         else:
-            log = self._supervisor.live_log(TENANT, run_id)
+            log = self._supervisor.live_log(caller.tenant, run_id)
             if log is None:
                 # A run of an earlier request with the same id, which is over or far along.
                 self._end(start.tag, _FOLLOW_AGAIN)
             else:
-                self._follow(_Follower(start, log))
+                self._follow(_Follower(start, caller.tenant, log))
         finally:
             self._starting.pop(start.tag, None)
 
@@ -148,7 +156,7 @@ class Multiplex:
         del self._followers[follower.tag]
         follower.log.unwatch(follower.watcher)
         if disconnected and follower.cancels:
-            self._supervisor.cancel_soon(TENANT, follower.log.run_id)
+            self._supervisor.cancel_soon(follower.tenant, follower.log.run_id)
         self._wake.set()
 
     async def _write(self) -> None:
@@ -160,7 +168,7 @@ class Multiplex:
             follower.due = False
             if follower.tag not in self._followers:
                 continue
-            if size > BATCH_BYTES:
+            if size > _MESSAGE_BYTES:
                 self._mark(follower)
                 continue
             before = follower.cursor

@@ -8,7 +8,7 @@ from breezeway.v1 import item_pb2, run_pb2, run_service_pb2, run_service_pb2_grp
 from breezeway_server.engine.supervisor import Supervisor
 from breezeway_server.errors import InvalidRequest, NotFound
 from breezeway_server.services import validation
-from breezeway_server.services.caller import TENANT
+from breezeway_server.services.caller import Caller, current_caller, current_tenant
 from breezeway_server.services.context import Context
 from breezeway_server.store.base import RunFilter, Store
 
@@ -17,6 +17,7 @@ _DEFAULT_PAGE = 20
 
 async def create(
     supervisor: Supervisor,
+    caller: Caller,
     spec: run_pb2.RunSpec,
     items: Sequence[item_pb2.Item],
     request_id: str,
@@ -27,7 +28,9 @@ async def create(
     validation.request_id(request_id)
     body = run_service_pb2.CreateRunRequest(spec=spec, input=items)
     request_hash = hashlib.sha256(body.SerializeToString(deterministic=True)).digest() if request_id else b""
-    return await supervisor.create(TENANT, checked, items, request_id=request_id, request_hash=request_hash)
+    return await supervisor.create(
+        caller.tenant, checked, items, request_id=request_id, request_hash=request_hash, agents=caller.agents
+    )
 
 
 def cancels(request: stream_service_pb2.StreamRunRequest) -> bool:
@@ -48,12 +51,12 @@ class RunService(run_service_pb2_grpc.RunServiceServicer):
         self, request: run_service_pb2.CreateRunRequest, context: Context
     ) -> run_service_pb2.CreateRunResponse:
         """See run_service.proto."""
-        run_id = await create(self._supervisor, request.spec, request.input, request.request_id)
-        return run_service_pb2.CreateRunResponse(run=await self._supervisor.get(TENANT, run_id))
+        run_id = await create(self._supervisor, current_caller(), request.spec, request.input, request.request_id)
+        return run_service_pb2.CreateRunResponse(run=await self._supervisor.get(current_tenant(), run_id))
 
     async def GetRun(self, request: run_service_pb2.GetRunRequest, context: Context) -> run_service_pb2.GetRunResponse:
         """See run_service.proto."""
-        run = await self._supervisor.get(TENANT, validation.run_id(request.run_id))
+        run = await self._supervisor.get(current_tenant(), validation.run_id(request.run_id))
         return run_service_pb2.GetRunResponse(run=run)
 
     async def ListRuns(
@@ -68,7 +71,7 @@ class RunService(run_service_pb2_grpc.RunServiceServicer):
         if after:
             field = "after_run_id" if request.after_run_id else "page_token"
             after = _after(after, field)
-            if request.after_run_id and await self._store.run_head(TENANT, after) is None:
+            if request.after_run_id and await self._store.run_head(current_tenant(), after) is None:
                 raise NotFound("RUN_NOT_FOUND", f"There is no run {request.after_run_id[:64]!r} to list after.")
         query = RunFilter(
             after_run_id=after,
@@ -80,7 +83,7 @@ class RunService(run_service_pb2_grpc.RunServiceServicer):
             states=request.states,
             metadata=request.metadata,
         )
-        found = await self._store.list_runs(TENANT, query)
+        found = await self._store.list_runs(current_tenant(), query)
         token = found[size - 1].id if len(found) > size else ""
         return run_service_pb2.ListRunsResponse(runs=found[:size], next_page_token=token)
 
@@ -90,21 +93,21 @@ class RunService(run_service_pb2_grpc.RunServiceServicer):
         """See run_service.proto."""
         run_id = validation.run_id(request.run_id)
         validation.metadata(request.metadata, "metadata")
-        run = await self._supervisor.update_metadata(TENANT, run_id, request.metadata)
+        run = await self._supervisor.update_metadata(current_tenant(), run_id, request.metadata)
         return run_service_pb2.UpdateRunResponse(run=run)
 
     async def CancelRun(
         self, request: run_service_pb2.CancelRunRequest, context: Context
     ) -> run_service_pb2.CancelRunResponse:
         """See run_service.proto."""
-        run = await self._supervisor.cancel(TENANT, validation.run_id(request.run_id))
+        run = await self._supervisor.cancel(current_tenant(), validation.run_id(request.run_id))
         return run_service_pb2.CancelRunResponse(run=run)
 
     async def DeleteRun(
         self, request: run_service_pb2.DeleteRunRequest, context: Context
     ) -> run_service_pb2.DeleteRunResponse:
         """See run_service.proto."""
-        await self._supervisor.delete(TENANT, validation.run_id(request.run_id))
+        await self._supervisor.delete(current_tenant(), validation.run_id(request.run_id))
         return run_service_pb2.DeleteRunResponse()
 
     async def ResolveApproval(
@@ -114,7 +117,11 @@ class RunService(run_service_pb2_grpc.RunServiceServicer):
         if request.decision == item_pb2.APPROVAL_DECISION_UNSPECIFIED:
             raise InvalidRequest("decision", "decision is missing; it is ONCE, SESSION, ALWAYS or DENY.")
         run = await self._supervisor.resolve_approval(
-            TENANT, validation.run_id(request.run_id), request.approval_request_id, request.decision, request.reason
+            current_tenant(),
+            validation.run_id(request.run_id),
+            request.approval_request_id,
+            request.decision,
+            request.reason,
         )
         return run_service_pb2.ResolveApprovalResponse(run=run)
 
@@ -124,7 +131,8 @@ class RunService(run_service_pb2_grpc.RunServiceServicer):
         """See run_service.proto."""
         checked = validation.spec(request.spec)
         validation.items(request.input, checked)
-        tokens = await self._supervisor.count_tokens(TENANT, checked, request.input)
+        caller = current_caller()
+        tokens = await self._supervisor.count_tokens(caller.tenant, checked, request.input, agents=caller.agents)
         return run_service_pb2.CountTokensResponse(input_tokens=tokens)
 
 

@@ -6,6 +6,10 @@ import grpc
 from breezeway.v1 import (
     agent_registry_service_pb2,
     agent_registry_service_pb2_grpc,
+    job_service_pb2,
+    job_service_pb2_grpc,
+    key_service_pb2,
+    key_service_pb2_grpc,
     run_service_pb2,
     run_service_pb2_grpc,
     store_service_pb2,
@@ -19,9 +23,16 @@ from grpc_reflection.v1alpha import reflection
 from breezeway_server.agents.registry import AgentRegistry
 from breezeway_server.engine.supervisor import Supervisor
 from breezeway_server.events.ids import Uuid7
+from breezeway_server.jobs.jobs import Jobs
+from breezeway_server.profiles.profiles import Profiles
+from breezeway_server.services.access import Gate
 from breezeway_server.services.agents import AgentRegistryService
 from breezeway_server.services.conversations import StoreService
+from breezeway_server.services.entrance import AccessInterceptor
 from breezeway_server.services.interceptor import ErrorInterceptor
+from breezeway_server.services.jobs import JobService
+from breezeway_server.services.keyring import KeyRing
+from breezeway_server.services.keys import KeyService
 from breezeway_server.services.runs import RunService
 from breezeway_server.services.streams import StreamService
 from breezeway_server.store.base import Store
@@ -30,6 +41,8 @@ _SERVICES = tuple(
     service.full_name
     for module in (
         agent_registry_service_pb2.DESCRIPTOR,
+        job_service_pb2.DESCRIPTOR,
+        key_service_pb2.DESCRIPTOR,
         run_service_pb2.DESCRIPTOR,
         store_service_pb2.DESCRIPTOR,
         stream_service_pb2.DESCRIPTOR,
@@ -42,10 +55,20 @@ class GrpcServer:
     """A server of all services: `bind`, `start`, `stop`. Health says SERVING from `start` until `drain`."""
 
     def __init__(
-        self, supervisor: Supervisor, agents: AgentRegistry, store: Store, new_id: Uuid7, *, max_message_bytes: int
+        self,
+        supervisor: Supervisor,
+        agents: AgentRegistry,
+        store: Store,
+        new_id: Uuid7,
+        *,
+        max_message_bytes: int,
+        keys: KeyRing,
+        profiles: Profiles,
+        jobs: Jobs,
     ) -> None:
+        gate = Gate(keys)
         self._server = grpc.aio.server(
-            interceptors=(ErrorInterceptor(),),
+            interceptors=(ErrorInterceptor(), AccessInterceptor(gate)),
             options=(
                 ("grpc.max_receive_message_length", max_message_bytes),
                 ("grpc.max_send_message_length", -1),
@@ -60,9 +83,11 @@ class GrpcServer:
         run_service_pb2_grpc.add_RunServiceServicer_to_server(RunService(supervisor, store), self._server)
         store_service_pb2_grpc.add_StoreServiceServicer_to_server(StoreService(supervisor, store, new_id), self._server)
         agent_registry_service_pb2_grpc.add_AgentRegistryServiceServicer_to_server(
-            AgentRegistryService(agents), self._server
+            AgentRegistryService(agents, profiles), self._server
         )
-        self._server.add_generic_rpc_handlers((StreamService(supervisor).handler(),))
+        job_service_pb2_grpc.add_JobServiceServicer_to_server(JobService(jobs, agents, store), self._server)
+        key_service_pb2_grpc.add_KeyServiceServicer_to_server(KeyService(store, keys, new_id), self._server)
+        self._server.add_generic_rpc_handlers((StreamService(supervisor, gate).handler(),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         channelz.add_channelz_servicer(self._server)
         channelz_name = channelz_pb2.DESCRIPTOR.services_by_name["Channelz"].full_name

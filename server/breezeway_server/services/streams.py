@@ -11,7 +11,8 @@ from breezeway.v1 import stream_service_pb2
 
 from breezeway_server.engine.supervisor import Supervisor
 from breezeway_server.services import runs, validation
-from breezeway_server.services.caller import TENANT
+from breezeway_server.services.access import Gate
+from breezeway_server.services.caller import current_caller, current_tenant
 from breezeway_server.services.context import Context
 from breezeway_server.services.multiplex import Multiplex
 
@@ -21,8 +22,9 @@ _NAME = stream_service_pb2.DESCRIPTOR.services_by_name["StreamService"].full_nam
 class StreamService:
     """Follows runs with the logs' own bytes."""
 
-    def __init__(self, supervisor: Supervisor) -> None:
+    def __init__(self, supervisor: Supervisor, gate: Gate) -> None:
         self._supervisor = supervisor
+        self._gate = gate
 
     def handler(self) -> grpc.GenericRpcHandler:
         """Return what to register at a server. Without a serializer grpc sends bytes as they are."""
@@ -43,13 +45,14 @@ class StreamService:
 
     async def stream_run(self, request: stream_service_pb2.StreamRunRequest, context: Context) -> None:
         """See stream_service.proto."""
-        run_id = await runs.create(self._supervisor, request.spec, request.input, request.request_id)
+        caller = current_caller()
+        run_id = await runs.create(self._supervisor, caller, request.spec, request.input, request.request_id)
         try:
             await self._send(run_id, 0, request.detail, context)
         finally:
             # However the stream ended: a run that is over stays as it is.
             if runs.cancels(request):
-                self._supervisor.cancel_soon(TENANT, run_id)
+                self._supervisor.cancel_soon(caller.tenant, run_id)
 
     async def follow_run(self, request: stream_service_pb2.FollowRunRequest, context: Context) -> None:
         """See stream_service.proto."""
@@ -60,12 +63,14 @@ class StreamService:
         self, requests: AsyncIterator[stream_service_pb2.MultiplexRunsRequest], context: Context
     ) -> None:
         """See stream_service.proto."""
-        await Multiplex(self._supervisor, context).serve(requests)
+        await Multiplex(self._supervisor, self._gate, context).serve(requests)
 
     async def _send(
         self, run_id: str, after: int, detail: stream_service_pb2.StreamDetail.ValueType, context: Context
     ) -> None:
         milestones = detail == stream_service_pb2.STREAM_DETAIL_ITEMS
-        async with aclosing(self._supervisor.follow(TENANT, run_id, after=after, milestones=milestones)) as batches:
+        async with aclosing(
+            self._supervisor.follow(current_tenant(), run_id, after=after, milestones=milestones)
+        ) as batches:
             async for frames in batches:
                 await context.write(frames)

@@ -79,7 +79,8 @@ def spec(wanted: run_pb2.RunSpec) -> run_pb2.RunSpec:
     if checked.previous_run_id:
         canonical = canonical_run_id(checked.previous_run_id)
         if canonical is None:
-            raise NotFound("PREVIOUS_RUN_NOT_FOUND", f"There is no run {checked.previous_run_id[:64]!r} to go on from.")
+            message = f"There is no run {checked.previous_run_id[:64]!r} to go on from."
+            raise NotFound("PREVIOUS_RUN_NOT_FOUND", message, field="spec.previous_run_id")
         checked.previous_run_id = canonical
     if checked.conversation_id:
         conversation_id(checked.conversation_id, "spec.conversation_id")

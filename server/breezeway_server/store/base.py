@@ -1,9 +1,9 @@
 """What the engine and the services ask of a store, whichever it is."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
-from breezeway.v1 import conversation_pb2, item_pb2, run_pb2
+from breezeway.v1 import conversation_pb2, item_pb2, job_pb2, key_pb2, run_pb2
 from msgspec import Struct
 
 from breezeway_server.events.log_store import LogStore
@@ -52,6 +52,36 @@ class UnfinishedRun(Struct, frozen=True):
     attempt: int
 
 
+class StoredProfile(Struct, frozen=True, kw_only=True):
+    """An agent that was created over the API; `secrets` are encrypted, None where there are none.
+
+    `secret_keys` are the paths of the secrets. Times are in nanoseconds since 1970.
+    """
+
+    name: str
+    config: Mapping[str, Any]
+    secret_keys: tuple[str, ...]
+    secrets: bytes | None
+    create_time_ns: int
+    update_time_ns: int
+
+
+class DueJob(Struct, frozen=True):
+    """A job whose time has come."""
+
+    tenant: str
+    job_id: str
+
+
+class StoredKey(Struct, frozen=True):
+    """An API key with the SHA-256 hashes of its secret and, until a time (ns since 1970), of the one before."""
+
+    key: key_pb2.Key
+    hash: bytes
+    previous_hash: bytes = b""
+    previous_until_ns: int = 0
+
+
 class Store(LogStore, Protocol):
     """Where logged runs and conversations outlive the process.
 
@@ -79,6 +109,12 @@ class Store(LogStore, Protocol):
 
     async def find_request(self, tenant: str, request_id: str) -> EarlierRequest | None:
         """Return the run that the request id named before, if that is still known."""
+
+    async def list_keys(self) -> list[StoredKey]:
+        """Return the API keys of all tenants, oldest first."""
+
+    async def put_key(self, stored: StoredKey) -> None:
+        """Write an API key, in place of the one of that id where there is one."""
 
     async def unfinished(self) -> list[UnfinishedRun]:
         """Return the runs of all tenants that have not ended, oldest first."""
@@ -153,3 +189,30 @@ class Store(LogStore, Protocol):
 
     async def remove_conversation_item(self, tenant: str, conversation_id: str, item_id: str) -> bool:
         """Take an item out of the conversation; return whether it was in it."""
+
+    async def put_profile(self, profile: StoredProfile) -> None:
+        """Keep the profile, in place of one of that name. Profiles are the server's, not a tenant's."""
+
+    async def list_profiles(self) -> list[StoredProfile]:
+        """Return all profiles by name."""
+
+    async def delete_profile(self, name: str) -> None:
+        """Forget the profile, if it is there."""
+
+    async def put_job(self, tenant: str, job: job_pb2.Job) -> None:
+        """Keep the job, in place of one of that id."""
+
+    async def get_job(self, tenant: str, job_id: str) -> job_pb2.Job | None:
+        """Return the job."""
+
+    async def list_jobs(self, tenant: str, after_id: str, limit: int, *, include_disabled: bool) -> list[job_pb2.Job]:
+        """Return jobs by time of creation, those after an id (empty: all)."""
+
+    async def delete_job(self, tenant: str, job_id: str) -> bool:
+        """Delete the job; return whether there was one."""
+
+    async def due_jobs(self, now_ns: int) -> list[DueJob]:
+        """Return the jobs of all tenants whose time (ns since 1970) has come, the earliest first."""
+
+    async def next_job_time(self) -> int | None:
+        """Return when the next job of any tenant fires (ns since 1970); None where none does."""

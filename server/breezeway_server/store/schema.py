@@ -120,3 +120,41 @@ grants = Table(
     Column("tool", Text, primary_key=True),
     Column("scope", Text, primary_key=True),
 )
+
+# Agents that were created over the API. `config` and `secret_keys` are JSON; `secrets` is encrypted JSON.
+profiles = Table(
+    "profiles",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("config", Text, nullable=False),
+    Column("secret_keys", Text, nullable=False),
+    Column("secrets", LargeBinary),
+    Column("create_time_ns", BigInteger, nullable=False),
+    Column("update_time_ns", BigInteger, nullable=False),
+)
+
+# Runs on a schedule; `job` is the Job message.
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+    # When it fires next; null where it does not.
+    Column("next_time_ns", BigInteger),
+    Column("job", LargeBinary, nullable=False),
+    Index("ix_jobs_tenant_id", "tenant", "id"),
+    Index("ix_jobs_next_time_ns", "next_time_ns"),
+)
+
+# API keys. `key` is the Key message; the hashes are SHA-256 of its secret and of the one before.
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("key", LargeBinary, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    Column("previous_hash", LargeBinary, nullable=False),
+    Column("previous_until_ns", BigInteger, nullable=False),
+)

@@ -15,15 +15,24 @@ from typing import IO, Any, Concatenate, Literal, ParamSpec, TypeVar
 
 from alembic import command
 from alembic.config import Config
-from breezeway.v1 import conversation_pb2, item_pb2, run_pb2
+from breezeway.v1 import conversation_pb2, item_pb2, job_pb2, run_pb2
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
 from breezeway_server.errors import Unavailable
 from breezeway_server.events.log_store import Append, StoredFrames
-from breezeway_server.store import item_rows, log_rows, run_rows
-from breezeway_server.store.base import EarlierRequest, ItemPage, RunFilter, RunHead, UnfinishedRun
+from breezeway_server.store import item_rows, job_rows, key_rows, log_rows, profile_rows, run_rows
+from breezeway_server.store.base import (
+    DueJob,
+    EarlierRequest,
+    ItemPage,
+    RunFilter,
+    RunHead,
+    StoredKey,
+    StoredProfile,
+    UnfinishedRun,
+)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -106,6 +115,14 @@ class SqliteStore:
         """See `Store`."""
         return await self._read(run_rows.find_request, tenant, request_id)
 
+    async def list_keys(self) -> list[StoredKey]:
+        """See `Store`."""
+        return await self._read(key_rows.list_)
+
+    async def put_key(self, stored: StoredKey) -> None:
+        """See `Store`."""
+        await self._write(key_rows.put, stored)
+
     async def unfinished(self) -> list[UnfinishedRun]:
         """See `Store`."""
         return await self._read(run_rows.unfinished)
@@ -181,6 +198,42 @@ class SqliteStore:
     async def remove_conversation_item(self, tenant: str, conversation_id: str, item_id: str) -> bool:
         """See `Store`."""
         return await self._write(item_rows.remove_conversation_item, tenant, conversation_id, item_id)
+
+    async def put_profile(self, profile: StoredProfile) -> None:
+        """See `Store`."""
+        await self._write(profile_rows.put, profile)
+
+    async def list_profiles(self) -> list[StoredProfile]:
+        """See `Store`."""
+        return await self._read(profile_rows.list_)
+
+    async def delete_profile(self, name: str) -> None:
+        """See `Store`."""
+        await self._write(profile_rows.delete_, name)
+
+    async def put_job(self, tenant: str, job: job_pb2.Job) -> None:
+        """See `Store`."""
+        await self._write(job_rows.put, tenant, job)
+
+    async def get_job(self, tenant: str, job_id: str) -> job_pb2.Job | None:
+        """See `Store`."""
+        return await self._read(job_rows.get, tenant, job_id)
+
+    async def list_jobs(self, tenant: str, after_id: str, limit: int, *, include_disabled: bool) -> list[job_pb2.Job]:
+        """See `Store`."""
+        return await self._read(job_rows.list_, tenant, after_id, limit, include_disabled=include_disabled)
+
+    async def delete_job(self, tenant: str, job_id: str) -> bool:
+        """See `Store`."""
+        return await self._write(job_rows.delete_, tenant, job_id)
+
+    async def due_jobs(self, now_ns: int) -> list[DueJob]:
+        """See `Store`."""
+        return await self._read(job_rows.due, now_ns)
+
+    async def next_job_time(self) -> int | None:
+        """See `Store`."""
+        return await self._read(job_rows.next_time)
 
 
 def open_sqlite(directory: Path, synchronous: Literal["NORMAL", "FULL"]) -> SqliteStore:

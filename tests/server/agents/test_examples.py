@@ -56,7 +56,7 @@ async def test_the_shop_has_functions_approvals_and_an_mcp_server(
 @pytest.mark.parametrize("block", GUIDE.read_text(encoding="utf-8").split("```toml\n")[1:])
 def test_the_tables_of_the_guide_are_sound(block: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(EXAMPLES))
-    document = tomllib.loads(block.split("```")[0])
+    document = tomllib.loads(block.split("```", maxsplit=1)[0])
     registry = build_agents(document, {"OPENAI_API_KEY": "k", "SEARCH_TOKEN": "t"}, create_time=NOW)
     assert registry.infos
 

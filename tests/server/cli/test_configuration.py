@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,34 @@ def test_every_fault_of_a_file_is_named_at_once(tmp_path: Path) -> None:
 def test_a_variable_is_named_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BREEZEWAY_MAX_RUNS", "many")
     assert "BREEZEWAY_MAX_RUNS" in _fails(tmp_path, "")
+
+
+def test_a_broken_base_url_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", "nonsense")
+    assert "OPENAI_BASE_URL" in _fails(tmp_path, "")
+
+
+@pytest.mark.parametrize("command", ["serve", "server", "shim"])
+def test_a_missing_file_is_said(tmp_path: Path, command: str) -> None:
+    missing = str(tmp_path / "missing.toml")
+    result = CliRunner().invoke(main, [command, "--config", missing])
+    assert (result.exit_code, missing in result.output) == (BAD_CONFIGURATION, True)
+
+
+def test_serve_says_what_is_wrong_before_it_starts_anything(tmp_path: Path) -> None:
+    config = tmp_path / "breezeway.toml"
+    config.write_text("[server]\nmax_runs = 0", encoding="utf-8")
+    result = CliRunner().invoke(main, ["serve", "--config", str(config)])
+    assert (result.exit_code, "server.max_runs" in result.output) == (BAD_CONFIGURATION, True)
+
+
+def test_the_version_is_printed() -> None:
+    assert CliRunner().invoke(main, ["version"]).output == f"{version('breezeway')}\n"
+
+
+def test_the_commands_are_listed() -> None:
+    listing = CliRunner().invoke(main, ["--help"]).output
+    assert all(f"\n  {command} " in listing for command in ("serve", "server", "shim", "chat", "version"))
 
 
 def test_no_key_is_quoted(tmp_path: Path) -> None:

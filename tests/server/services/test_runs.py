@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -31,7 +32,7 @@ async def create(client: Client, text: str = "hello", *, request_id: str = "", *
 async def finished(
     client: Client, stack: Stack, agent: ScriptedAgent, text: str = "hello", **spec: object
 ) -> run_pb2.Run:
-    run = await create(client, text, **spec)
+    run = (await client.runs.CreateRun(wanted(text, request_id="", **spec))).run
     agent.script(run.id).say(TextDelta(f"{text}!"))
     agent.script(run.id).end()
     await stack.settled(run.id)
@@ -182,13 +183,14 @@ async def test_runs_are_listed_in_pages(client: Client, stack: Stack, agent: Scr
 async def test_filters_of_the_list_are_handed_on(client: Client, stack: Stack, agent: ScriptedAgent) -> None:
     talk = await finished(client, stack, agent, conversation_id="talk", dialect="responses", metadata={"a": "b"})
     await finished(client, stack, agent)
-    for query in (
+    queries: list[dict[str, Any]] = [
         {"conversation_id": "talk"},
         {"dialect": "responses"},
         {"metadata": {"a": "b"}},
         {"agent": "scripted", "states": [run_pb2.RUN_STATE_COMPLETED], "conversation_id": "talk"},
-    ):
-        page = await client.runs.ListRuns(run_service_pb2.ListRunsRequest(**query))  # type: ignore[arg-type] # by name
+    ]
+    for query in queries:
+        page = await client.runs.ListRuns(run_service_pb2.ListRunsRequest(**query))
         assert [run.id for run in page.runs] == [talk.id]
     page = await client.runs.ListRuns(run_service_pb2.ListRunsRequest(states=[run_pb2.RUN_STATE_FAILED]))
     assert not page.runs

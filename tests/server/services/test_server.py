@@ -2,10 +2,12 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
 from breezeway.v1 import agent_registry_service_pb2, agent_registry_service_pb2_grpc
+from breezeway_server.services.keyring import KeyRing
 from breezeway_server.services.server import GrpcServer
 from grpc_channelz.v1 import channelz_pb2, channelz_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -15,12 +17,12 @@ from tests.server.services.conftest import Client
 from tests.server.services.statuses import refused
 from tests.support.server import Stack
 
-SERVICES = ["AgentRegistryService", "RunService", "StoreService", "StreamService"]
+SERVICES = ["AgentRegistryService", "KeyService", "RunService", "StoreService", "StreamService"]
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 def server_of(stack: Stack) -> GrpcServer:
-    return GrpcServer(stack.supervisor, stack.agents, stack.store, stack.new_id, max_message_bytes=1_000_000)
+    return GrpcServer(stack.supervisor, stack.agents, stack.store, stack.new_id, max_message_bytes=1_000_000, keys=KeyRing([]))
 
 
 async def test_reflection_lists_and_describes_every_service(client: Client, stack: Stack) -> None:
@@ -47,7 +49,7 @@ async def test_health_says_serving_until_the_drain(stack: Stack) -> None:
     (port,) = server.bind(["127.0.0.1:0"])
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        health = health_pb2_grpc.HealthStub(channel)
+        health: Any = health_pb2_grpc.HealthStub(channel)
         names = ["", *(f"breezeway.v1.{name}" for name in SERVICES)]
         for status in (SERVING, NOT_SERVING):
             for name in names:
@@ -63,22 +65,23 @@ async def test_health_can_be_watched(stack: Stack) -> None:
     (port,) = server.bind(["127.0.0.1:0"])
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
-        assert (await watch.read()).status == SERVING  # type: ignore[union-attr] # it has not ended
+        health: Any = health_pb2_grpc.HealthStub(channel)
+        watch = health.Watch(health_pb2.HealthCheckRequest())
+        assert (await watch.read()).status == SERVING
         await server.drain()
-        assert (await watch.read()).status == NOT_SERVING  # type: ignore[union-attr] # likewise
+        assert (await watch.read()).status == NOT_SERVING
         watch.cancel()
     await server.stop(0)
 
 
 async def test_channelz_answers(client: Client) -> None:
-    channelz = channelz_pb2_grpc.ChannelzStub(client.channel)
+    channelz = channelz_pb2_grpc.ChannelzStub(client.channel)  # type: ignore[arg-type] # made for both kinds
     answer = await channelz.GetServers(channelz_pb2.GetServersRequest())
     assert answer.server
 
 
 async def test_an_unknown_call_is_unimplemented(client: Client) -> None:
-    call = client.channel.unary_unary("/breezeway.v1.RunService/Nothing")
+    call: Any = client.channel.unary_unary("/breezeway.v1.RunService/Nothing")
     assert (await refused(call(b""))).code == grpc.StatusCode.UNIMPLEMENTED
 
 

@@ -54,7 +54,7 @@ async def first(call: Any) -> event_pb2.RunEvent:
 
 
 async def test_a_run_is_streamed_as_it_happens(client: Client, agent: ScriptedAgent) -> None:
-    call = client.streams.StreamRun(wanted())
+    call: Any = client.streams.StreamRun(wanted())
     events = list((await call.read()).events)
     run_id = events[0].run_id
     for word in ("one ", "two"):
@@ -248,8 +248,8 @@ async def test_a_fault_of_ours_in_a_stream_keeps_its_text(
     client: Client, stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def broken(*_args: object, **_kwargs: object) -> AsyncIterator[bytes]:
-        raise ValueError("the key is sk-secret")
         yield b""
+        raise ValueError("the key is sk-secret")
 
     monkeypatch.setattr(stack.supervisor, "follow", broken)
     refusal = await refused(client.streams.FollowRun(Follow(run_id=NOWHERE)))

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from breezeway.v1 import item_pb2, run_pb2
@@ -27,6 +28,17 @@ def schema(name: str, text: str = "{}") -> run_pb2.ResponseFormat:
     return run_pb2.ResponseFormat(json_schema=run_pb2.JsonSchemaFormat(name=name, schema=text))
 
 
+RANGES: dict[str, list[Any]] = {
+    "temperature": [-0.1, 2.1, math.nan, math.inf],
+    "top_p": [-0.1, 1.1, math.nan],
+    "presence_penalty": [-2.1, 2.1],
+    "frequency_penalty": [-2.1, 2.1],
+    "max_output_tokens": [0],
+    "n": [0, 129],
+    "top_logprobs": [21],
+    "stop": [["a", "b", "c", "d", "e"]],
+    "logit_bias": [{"1": 101.0}, {"1": -101.0}, {"1": math.nan}],
+}
 SPECS: Sequence[tuple[Spec, str]] = [
     (Spec(), "spec.agent"),
     (Spec(agent="a", previous_run_id=f"run_{RUN}", conversation_id="c"), "spec.previous_run_id"),
@@ -54,17 +66,7 @@ SPECS: Sequence[tuple[Spec, str]] = [
     (Spec(agent="a", model_options={"top_k": "nonsense"}), "spec.model_options.top_k"),
     *(
         (Spec(agent="a", sampling=Sampling(**{name: value})), f"spec.sampling.{name}")
-        for name, values in {
-            "temperature": [-0.1, 2.1, math.nan, math.inf],
-            "top_p": [-0.1, 1.1, math.nan],
-            "presence_penalty": [-2.1, 2.1],
-            "frequency_penalty": [-2.1, 2.1],
-            "max_output_tokens": [0],
-            "n": [0, 129],
-            "top_logprobs": [21],
-            "stop": [["a", "b", "c", "d", "e"]],
-            "logit_bias": [{"1": 101.0}, {"1": -101.0}, {"1": math.nan}],
-        }.items()
+        for name, values in RANGES.items()
         for value in values
     ),
 ]

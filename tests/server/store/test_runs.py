@@ -35,7 +35,7 @@ def test_a_stored_run_is_the_fold_of_its_log_and_its_input(name: str, tmp_path: 
 
 
 async def _opened(name: str, directory: Path) -> Store:
-    return STORES[name](directory)
+    return await STORES[name](directory)
 
 
 async def _check(store: Store, log: Log, cuts: set[int]) -> None:

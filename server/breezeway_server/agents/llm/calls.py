@@ -33,7 +33,7 @@ class ModelCaller:
         """Yield the steps of one answer, as many at a time as came together, its usage last.
 
         `compose` makes the body for a model, `new_fold` the fold of its stream. Usage is said of every try that
-        reported it. Raises `UpstreamError`, of the model tried last.
+        reported it, also of one that is cancelled. Raises `UpstreamError`, of the model tried last.
         """
         total_until = self._upstream.total_deadline()
         failure: UpstreamError | None = None
@@ -43,7 +43,7 @@ class ModelCaller:
                 if failure is not None and not await self._waited(failure, tried, total_until):
                     break
                 fold = new_fold(model)
-                failure = None
+                ended: UpstreamError | asyncio.CancelledError | None = None
                 begun = False
                 # One generator above the upstream's own, and no function a batch: this is every token's way.
                 try:
@@ -51,14 +51,16 @@ class ModelCaller:
                         async for batch in batches:
                             begun = True
                             yield batch
-                except UpstreamError as error:
-                    failure = error
+                except (UpstreamError, asyncio.CancelledError) as error:
+                    # A try that is called off has spent what the upstream has reported by now, too.
+                    ended = error
                 if usage := fold.usage_step():
                     yield [usage]
-                if failure is None:
+                if ended is None:
                     return
-                if begun or not failure.another_model:
-                    raise failure
+                if begun or not isinstance(ended, UpstreamError) or not ended.another_model:
+                    raise ended
+                failure = ended
         if failure is not None:
             raise failure
 

@@ -23,11 +23,11 @@ from typing import NamedTuple
 import msgspec
 from breezeway.v1 import run_pb2, stream_service_pb2
 
-from breezeway_shim.body import decode, decode_fields
+from breezeway_shim.body import decode, decode_fields, json_text
 from breezeway_shim.dialects.chat_completions.history import affinity_key, holds_answer, without_instructions
 from breezeway_shim.dialects.chat_completions.messages import SourcedItem, items_of
 from breezeway_shim.dialects.chat_completions.schema import DECODER, ChatRequest
-from breezeway_shim.dialects.chat_completions.tools import json_text, response_format_of, tool_choice_of, tools_of
+from breezeway_shim.dialects.chat_completions.tools import response_format_of, tool_choice_of, tools_of
 from breezeway_shim.dialects.headers import RunOptions, busy_policy_of
 from breezeway_shim.errors import FieldToParam, RequestError
 

@@ -2,68 +2,31 @@
 
 from collections.abc import Iterable
 
-import msgspec
 from breezeway.v1 import run_pb2
 
+from breezeway_shim.body import json_text
+from breezeway_shim.dialects import tools as shared
 from breezeway_shim.dialects.chat_completions.schema import NamedTool, ResponseFormat, Tool, ToolChoice
 from breezeway_shim.errors import RequestError
-
-_MODES = {
-    "auto": run_pb2.TOOL_CHOICE_MODE_AUTO,
-    "none": run_pb2.TOOL_CHOICE_MODE_NONE,
-    "required": run_pb2.TOOL_CHOICE_MODE_REQUIRED,
-}
-
-
-def json_text(raw: msgspec.Raw) -> str:
-    """Return JSON text as the caller wrote it; empty for null."""
-    text = bytes(raw).decode()
-    return "" if text == "null" else text
 
 
 def tools_of(tools: Iterable[Tool]) -> list[run_pb2.Tool]:
     """Return the caller's functions. Raises `RequestError` for a tool of another type."""
-    found = []
-    for index, tool in enumerate(tools):
-        if tool.type != "function" or tool.function is None:
-            raise RequestError(
-                f"tools[{index}]: a tool of type {tool.type!r} is not supported here, only functions are.",
-                f"tools[{index}].type",
-                code="unsupported_value",
-            )
-        function = run_pb2.FunctionTool(
-            name=tool.function.name,
-            description=tool.function.description or "",
-            parameters=json_text(tool.function.parameters),
-            strict=tool.function.strict,
-        )
-        found.append(run_pb2.Tool(function=function))
-    return found
+    return shared.tools_of(shared.RequestedTool(tool.type, tool.function) for tool in tools)
 
 
 def tool_choice_of(choice: str | ToolChoice) -> run_pb2.ToolChoice:
-    """Return any of the four forms: a word, a named function, a list of allowed ones with `auto` or `required`."""
+    """Return any of the four forms. Raises `RequestError` for another, and for tools that are no functions."""
     if isinstance(choice, str):
-        if choice in _MODES:
-            return run_pb2.ToolChoice(mode=_MODES[choice])
-    elif choice.type == "function" and choice.function is not None:
-        return run_pb2.ToolChoice(mode=run_pb2.TOOL_CHOICE_MODE_REQUIRED, functions=[choice.function.name], forced=True)
-    elif choice.type == "allowed_tools" and choice.allowed_tools is not None:
-        allowed = choice.allowed_tools
-        if allowed.mode in {"auto", "required"} and allowed.tools:
-            return run_pb2.ToolChoice(mode=_MODES[allowed.mode], functions=[_name(tool) for tool in allowed.tools])
-    raise RequestError(
-        "tool_choice must be none, auto, required, a function, or allowed_tools with a mode of auto or required and a "
-        "list of functions.",
-        "tool_choice",
-        code="invalid_value",
-    )
+        return shared.tool_choice_of(choice)
+    if choice.type == "allowed_tools" and choice.allowed_tools is not None:
+        named = [_named(tool) for tool in choice.allowed_tools.tools]
+        return shared.tool_choice_of(shared.AllowedTools(choice.allowed_tools.mode, named))
+    return shared.tool_choice_of(_named(choice))
 
 
-def _name(tool: NamedTool) -> str:
-    if tool.type != "function" or tool.function is None:
-        raise RequestError("tool_choice may name functions only.", "tool_choice", code="unsupported_value")
-    return tool.function.name
+def _named(tool: NamedTool | ToolChoice) -> shared.NamedTool:
+    return shared.NamedTool(tool.type, None if tool.function is None else tool.function.name)
 
 
 def response_format_of(form: ResponseFormat) -> run_pb2.ResponseFormat:

@@ -8,7 +8,7 @@ from breezeway.v1 import conversation_pb2, store_service_pb2
 from breezeway_shim.backend import BACKEND, metadata_of
 from breezeway_shim.body import decode, decode_fields, read_body
 from breezeway_shim.dialects.conversations.schema import CREATE_CONVERSATION, CREATE_ITEMS, UPDATE_CONVERSATION
-from breezeway_shim.dialects.responses.fields import item_param
+from breezeway_shim.dialects.fields import item_param
 from breezeway_shim.errors import INVALID_REQUEST, ApiError, rpc_errors
 from breezeway_shim.openai_items.answers import json_answer, list_json, page_query
 from breezeway_shim.openai_items.listed import item_json

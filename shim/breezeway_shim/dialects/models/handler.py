@@ -5,12 +5,11 @@ from typing import Any
 import msgspec
 from aiohttp import web
 from breezeway.v1 import agent_pb2
-from breezeway.v1.agent_registry_service_pb2 import GetAgentRequest, ListAgentsRequest
+from breezeway.v1.agent_registry_service_pb2 import GetAgentRequest
 
 from breezeway_shim.backend import BACKEND, metadata_of
+from breezeway_shim.dialects.agents import list_agents
 from breezeway_shim.errors import ApiError
-
-_PAGE_SIZE = 1000
 
 
 def add_routes(app: web.Application) -> None:
@@ -22,16 +21,7 @@ def add_routes(app: web.Application) -> None:
 
 async def list_models(request: web.Request) -> web.Response:
     """Answer with all agents the caller may run; each under its name and under its aliases."""
-    backend, metadata = request.app[BACKEND], metadata_of(request)
-    agents: list[agent_pb2.Agent] = []
-    page_token = ""
-    while True:
-        wanted = ListAgentsRequest(page_size=_PAGE_SIZE, page_token=page_token)
-        page = await backend.read(backend.agents.ListAgents, wanted, metadata)
-        agents += page.agents
-        page_token = page.next_page_token
-        if not page_token:
-            break
+    agents = await list_agents(request)
     models = [_model(agent, name) for agent in agents for name in (agent.name, *agent.aliases)]
     return _json({"object": "list", "data": models})
 

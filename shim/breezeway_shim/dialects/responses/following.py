@@ -34,6 +34,12 @@ async def run_response(request: web.Request, call: ResponseCall) -> web.StreamRe
     return await (_streamed(request, batches) if call.stream else _collected(request, batches))
 
 
+async def collect_response(request: web.Request, run: run_pb2.Run) -> web.Response:
+    """Wait for the end of a run that is there, and answer with it. The run is not touched."""
+    wanted = stream_service_pb2.FollowRunRequest(run_id=run.id, detail=stream_service_pb2.STREAM_DETAIL_ITEMS)
+    return await _collected(request, request.app[BACKEND].follow_run(wanted, metadata_of(request)))
+
+
 async def follow_response(request: web.Request, run: run_pb2.Run, *, after: int) -> web.StreamResponse:
     """Stream a stored run's events above the number `after`; -1 for all. The run is not touched."""
     # From the first event on, because what a frame says depends on all before it.

@@ -7,6 +7,7 @@ from breezeway_shim.backend import BACKEND, metadata_of
 from breezeway_shim.body import read_body
 from breezeway_shim.dialects.cursor import cursor_in, refuse_cursor
 from breezeway_shim.dialects.headers import conversation_headers, run_options
+from breezeway_shim.dialects.responses.deciding import decide
 from breezeway_shim.dialects.responses.following import follow_response, run_response
 from breezeway_shim.dialects.responses.objects import response_json
 from breezeway_shim.dialects.responses.request import parse, refuse_unknown_include
@@ -27,9 +28,14 @@ def add_routes(app: web.Application) -> None:
 
 
 async def create_response(request: web.Request) -> web.StreamResponse:
-    """Answer with a response: whole, as a stream, or, where it goes on in the background, as it was accepted."""
+    """Answer with a response: whole, as a stream, or, where it goes on in the background, as it was accepted.
+
+    Where the input decides approvals, it is the response that waits for them.
+    """
     body = await read_body(request)
     call = parse(body, run_options(request))
+    if call.decisions is not None:
+        return await decide(request, call, call.decisions)
     if call.stream or not call.spec.background:
         return await run_response(request, call)
     accept = run_service_pb2.CreateRunRequest(spec=call.spec, input=call.input, request_id=call.options.request_id)

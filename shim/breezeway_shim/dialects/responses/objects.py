@@ -5,6 +5,7 @@ from typing import assert_never
 import msgspec
 from breezeway.v1 import item_pb2, run_pb2
 
+from breezeway_shim.dialects.limits import limit_name
 from breezeway_shim.ids import response_id
 from breezeway_shim.openai_items.listed import items_json
 
@@ -85,14 +86,8 @@ def _incomplete_details(reason: item_pb2.IncompleteReason.ValueType) -> Listed |
         case item_pb2.INCOMPLETE_REASON_MAX_OUTPUT_TOKENS:
             return {"reason": "max_output_tokens"}
         case _:
-            limit = _limit_name(reason)
+            limit = limit_name(reason)
             return {"reason": "max_output_tokens", "limit": limit}
-
-
-def _limit_name(reason: item_pb2.IncompleteReason.ValueType) -> str:
-    value = item_pb2.IncompleteReason.DESCRIPTOR.values_by_number.get(reason)
-    # A limit that is newer than this reader has no name here.
-    return value.name.removeprefix("INCOMPLETE_REASON_").lower() if value else "unknown"
 
 
 def _text_json(spec: run_pb2.RunSpec) -> Listed:

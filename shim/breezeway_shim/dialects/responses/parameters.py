@@ -4,28 +4,25 @@ from collections.abc import Iterable
 
 from breezeway.v1 import run_pb2
 
-from breezeway_shim.dialects.chat_completions import schema as chat
-from breezeway_shim.dialects.chat_completions import tools as chat_tools
+from breezeway_shim.body import json_text
+from breezeway_shim.dialects import tools as shared
 from breezeway_shim.dialects.responses.schema import TextFormat, Tool, ToolChoice
 from breezeway_shim.errors import RequestError
 
 
 def tools_of(tools: Iterable[Tool]) -> list[run_pb2.Tool]:
     """The caller's functions. Raises `RequestError` for a tool of another type."""
-    return chat_tools.tools_of(_nested(tool) for tool in tools)
+    return shared.tools_of(shared.RequestedTool(tool.type, tool) for tool in tools)
 
 
 def tool_choice_of(choice: str | ToolChoice) -> run_pb2.ToolChoice:
     """Any of the four forms. Raises `RequestError` for another, and for tools that are no functions."""
     if isinstance(choice, str):
-        return chat_tools.tool_choice_of(choice)
+        return shared.tool_choice_of(choice)
     if choice.type == "allowed_tools":
-        named = [_named(tool.type, tool.name) for tool in choice.tools or ()]
-        allowed = chat.AllowedTools(mode=choice.mode or "", tools=named)
-        return chat_tools.tool_choice_of(chat.ToolChoice(type=choice.type, allowed_tools=allowed))
-    return chat_tools.tool_choice_of(
-        chat.ToolChoice(type=choice.type, function=_named(choice.type, choice.name).function)
-    )
+        named = [_named(tool) for tool in choice.tools or ()]
+        return shared.tool_choice_of(shared.AllowedTools(choice.mode or "", named))
+    return shared.tool_choice_of(_named(choice))
 
 
 def text_format_of(form: TextFormat) -> run_pb2.ResponseFormat:
@@ -36,7 +33,7 @@ def text_format_of(form: TextFormat) -> run_pb2.ResponseFormat:
         case "json_object":
             return run_pb2.ResponseFormat(json_object=run_pb2.JsonObjectFormat())
         case "json_schema":
-            schema = chat_tools.json_text(form.schema)
+            schema = json_text(form.schema)
             for name, value in (("name", form.name), ("schema", schema)):
                 if not value:
                     raise RequestError(
@@ -55,13 +52,5 @@ def text_format_of(form: TextFormat) -> run_pb2.ResponseFormat:
             )
 
 
-def _nested(tool: Tool) -> chat.Tool:
-    """A tool as Chat Completions writes it."""
-    if tool.type != "function":
-        return chat.Tool(type=tool.type)
-    function = chat.Function(tool.name, tool.description, tool.parameters, tool.strict)
-    return chat.Tool(type=tool.type, function=function)
-
-
-def _named(type_: str, name: str | None) -> chat.NamedTool:
-    return chat.NamedTool(type=type_, function=chat.NamedFunction(name) if name else None)
+def _named(tool: Tool | ToolChoice) -> shared.NamedTool:
+    return shared.NamedTool(tool.type, tool.name or None)

@@ -3,6 +3,7 @@
 | parameter | what becomes of it |
 |---|---|
 | `model`, `input`, `instructions`, `previous_response_id`, `conversation`, `tools`, `tool_choice`, `parallel_tool_calls`, `max_tool_calls` | honoured |
+| `input` of `mcp_approval_response` items | honoured: decides what a response waits for (see `approvals`) |
 | `conversation_history` | honoured (Breezeway's own): comes before `input`, and in place of what `previous_response_id` refers to; refused beside `conversation` |
 | `busy_policy` | honoured (Breezeway's own), likewise the header `X-Conversation-Busy`: `reject`, `queue` or `interrupt` |
 | `max_output_tokens`, `temperature`, `top_p`, `presence_penalty`, `frequency_penalty`, `top_logprobs`, `text.format`, `truncation` | honoured |
@@ -21,10 +22,10 @@ from typing import NamedTuple
 import msgspec
 from breezeway.v1 import item_pb2, run_pb2
 
-from breezeway_shim.body import decode, decode_fields
-from breezeway_shim.dialects.chat_completions.tools import json_text
+from breezeway_shim.body import decode, decode_fields, json_text
+from breezeway_shim.dialects.fields import field_to_param
 from breezeway_shim.dialects.headers import RunOptions, busy_policy_of
-from breezeway_shim.dialects.responses.fields import field_to_param
+from breezeway_shim.dialects.responses.approvals import Decisions, decisions_of
 from breezeway_shim.dialects.responses.parameters import text_format_of, tool_choice_of, tools_of
 from breezeway_shim.dialects.responses.schema import DECODER, Conversation, ResponseRequest
 from breezeway_shim.errors import FieldToParam, RequestError
@@ -59,6 +60,8 @@ class ResponseCall(NamedTuple):
     stream: bool
     options: RunOptions
     field_to_param: FieldToParam
+    # Set where the request asks for no run, but decides what one waits for.
+    decisions: Decisions | None = None
 
 
 def parse(body: bytes, options: RunOptions = _NO_OPTIONS) -> ResponseCall:
@@ -73,8 +76,12 @@ def parse(body: bytes, options: RunOptions = _NO_OPTIONS) -> ResponseCall:
     spec.conversation_id = _conversation(request, options.conversation_id)
     spec.busy_policy = busy_policy_of(request.busy_policy or "", "busy_policy", "busy_policy") or options.busy_policy
     history = items_of(request.conversation_history or (), "conversation_history")
+    written = _input(request)
     to_param = field_to_param(len(history), input_is_list=isinstance(request.input, list))
-    return ResponseCall(spec, history + _input(request), bool(request.stream), options, to_param)
+    decisions = decisions_of(request, written)
+    if decisions is not None:
+        _leave_unsaid(spec, request)
+    return ResponseCall(spec, history + written, bool(request.stream), options, to_param, decisions)
 
 
 def refuse_unknown_include(values: list[str]) -> None:
@@ -121,6 +128,14 @@ def _input(request: ResponseRequest) -> list[item_pb2.Item]:
             return items_of(items, "input")
         case None:
             return []
+
+
+def _leave_unsaid(spec: run_pb2.RunSpec, request: ResponseRequest) -> None:
+    """Take the defaults out of the spec: only what the caller said can be held against a run that is there."""
+    if request.store is None:
+        spec.ClearField("durability")
+    if request.truncation is None:
+        spec.ClearField("truncation")
 
 
 def _conversation(request: ResponseRequest, in_header: str) -> str:

@@ -12,6 +12,7 @@ from aiohttp import web
 from breezeway_shim.dialects.chat_completions.schema import ChatRequest
 from breezeway_shim.dialects.conversations.schema import CreateConversation, CreateItems, UpdateConversation
 from breezeway_shim.dialects.responses.schema import ResponseRequest
+from breezeway_shim.dialects.runs.schema import ApprovalAnswer, RunRequest
 from breezeway_shim.transcoding.openapi.messages import Schema
 from breezeway_shim.transcoding.openapi.structs import StructSchemas
 
@@ -24,9 +25,10 @@ _PAGE: Mapping[str, Schema] = {
     "after": {"type": "string"},
     "order": {"enum": ["asc", "desc"]},
 }
+_CURSOR: Mapping[str, Schema] = {"starting_after": {"type": "integer", "minimum": 0}}
 _STREAM_QUERY: Mapping[str, Schema] = {
     "stream": {"type": "boolean"},
-    "starting_after": {"type": "integer", "minimum": 0},
+    **_CURSOR,
     "include": {"type": "array", "items": {"type": "string"}},
 }
 
@@ -55,6 +57,9 @@ _ROUTES: Mapping[tuple[str, str], _Known] = {
     ("POST", "/v1/conversations/{conversation_id}"): _Known(UpdateConversation),
     ("POST", "/v1/conversations/{conversation_id}/items"): _Known(CreateItems),
     ("GET", "/v1/conversations/{conversation_id}/items"): _Known(query=_PAGE),
+    ("POST", "/v1/runs"): _Known(RunRequest),
+    ("GET", "/v1/runs/{run_id}/events"): _Known(query=_CURSOR, produces=("text/event-stream",)),
+    ("POST", "/v1/runs/{run_id}/approval"): _Known(ApprovalAnswer),
 }
 
 

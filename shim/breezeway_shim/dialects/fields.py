@@ -1,4 +1,4 @@
-"""The way from the server's names of fields back to the parameters of a response request."""
+"""The way from the server's names of fields back to a caller's, where input is a list of OpenAI's items."""
 
 import re
 

@@ -1,0 +1,46 @@
+"""How far a stream has come, and whether and when it goes on after it was lost: no I/O, no clock."""
+
+import grpc
+from breezeway.client.errors import BreezewayError, error_of, lost
+from breezeway.v1 import event_pb2
+
+_FIRST_PAUSE = 0.1
+_LONGEST_PAUSE = 2.0
+_TERMINAL = frozenset({"run_completed", "run_incomplete", "run_failed", "run_cancelled"})
+
+
+class Progress:
+    """A reader's place in a run; `run_id` is empty until the run is known. A server is waited for
+    `patience` seconds.
+    """
+
+    def __init__(self, run_id: str, after: int, patience: float) -> None:
+        self.run_id = run_id
+        self.sequence = after
+        self._patience = patience
+        self._lost_at: float | None = None
+        self._pause = _FIRST_PAUSE
+        self._newest: event_pb2.RunEvent | None = None
+
+    def took(self, event: event_pb2.RunEvent) -> None:
+        """Take note of the next event: the server is there."""
+        self.run_id, self.sequence = event.run_id, event.sequence
+        self._newest = event
+        self._lost_at, self._pause = None, _FIRST_PAUSE
+
+    def ended(self) -> None:
+        """Raise `BreezewayError` where a stream that ended well has not told the run's end."""
+        # Who had everything gets nothing, and that is whole.
+        if self._newest is not None and self._newest.WhichOneof("kind") not in _TERMINAL:
+            raise BreezewayError(grpc.StatusCode.DATA_LOSS, "The stream ended before the run did.")
+
+    def pause_after(self, failed: grpc.RpcError, now: float) -> float:
+        """How many seconds to wait before the next try. Raises `BreezewayError` where there is to be none."""
+        error = error_of(failed)
+        if self._lost_at is None:
+            self._lost_at = now
+        left = self._lost_at + self._patience - now
+        if not lost(failed) or left <= 0:
+            raise error from failed
+        pause, self._pause = min(self._pause, left), min(self._pause * 2, _LONGEST_PAUSE)
+        return pause

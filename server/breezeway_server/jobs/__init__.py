@@ -1,0 +1,1 @@
+"""Jobs: runs on a schedule."""

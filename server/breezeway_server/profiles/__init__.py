@@ -1,0 +1,1 @@
+"""Profiles: agents that are created, changed and deleted while the server runs."""

@@ -1,0 +1,54 @@
+"""The rows of jobs: runs on a schedule."""
+
+from breezeway.v1 import job_pb2
+from sqlalchemy import Connection, delete, func, insert, select
+
+from breezeway_server.store.base import DueJob
+from breezeway_server.store.schema import jobs
+
+
+def put(connection: Connection, tenant: str, job: job_pb2.Job) -> None:
+    """Keep the job, in place of one of that id."""
+    connection.execute(delete(jobs).where(jobs.c.id == job.id))
+    fires = job.HasField("next_run_time")
+    connection.execute(
+        insert(jobs).values(
+            id=job.id,
+            tenant=tenant,
+            enabled=job.enabled,
+            next_time_ns=job.next_run_time.ToNanoseconds() if fires else None,
+            job=job.SerializeToString(),
+        )
+    )
+
+
+def get(connection: Connection, tenant: str, job_id: str) -> job_pb2.Job | None:
+    """Return the job."""
+    row = connection.execute(select(jobs.c.job).where(jobs.c.tenant == tenant, jobs.c.id == job_id)).first()
+    return None if row is None else job_pb2.Job.FromString(row.job)
+
+
+def list_(
+    connection: Connection, tenant: str, after_id: str, limit: int, *, include_disabled: bool
+) -> list[job_pb2.Job]:
+    """Return jobs by id, which is by time."""
+    query = select(jobs.c.job).where(jobs.c.tenant == tenant, jobs.c.id > after_id).order_by(jobs.c.id).limit(limit)
+    if not include_disabled:
+        query = query.where(jobs.c.enabled)
+    return [job_pb2.Job.FromString(job) for job in connection.scalars(query)]
+
+
+def delete_(connection: Connection, tenant: str, job_id: str) -> bool:
+    """Delete the job."""
+    return connection.execute(delete(jobs).where(jobs.c.tenant == tenant, jobs.c.id == job_id)).rowcount > 0
+
+
+def due(connection: Connection, now_ns: int) -> list[DueJob]:
+    """Return the jobs whose time has come, the earliest first."""
+    query = select(jobs.c.tenant, jobs.c.id).where(jobs.c.next_time_ns <= now_ns).order_by(jobs.c.next_time_ns)
+    return [DueJob(*row) for row in connection.execute(query)]
+
+
+def next_time(connection: Connection) -> int | None:
+    """Return when the next job fires."""
+    return connection.scalar(select(func.min(jobs.c.next_time_ns)))
