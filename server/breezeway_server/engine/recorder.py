@@ -14,6 +14,7 @@ from breezeway_server.events.log import EventLog
 from breezeway_server.events.log_store import NewRun
 from breezeway_server.events.open_item import OpenItem
 from breezeway_server.events.run_log import RunLog
+from breezeway_server.events.text_frames import TextFrames
 
 _PREFIXES = {
     "message": "msg",
@@ -59,6 +60,9 @@ class Recorder:
         self._clock = clock
         self._room = output_limit
         self._speaking: dict[int, OpenItem] = {}
+        self._frames = TextFrames(fold.run_id, run_log.attempt)
+        self._text_part = ("", 0)
+        self._text_head = b""
         self._thinking: dict[tuple[str, bool], int] = {}
         self._calls = {
             item.function_call.call_id: item
@@ -160,8 +164,18 @@ class Recorder:
             return
         message = self._message(step.choice_index)
         index = message.parts - (message.last_part_is_refusal is False)
-        delta = event_pb2.TextDelta(item_id=message.id, content_index=index, text=step.text, logprobs=step.logprobs)
-        self._put_delta(event_pb2.RunEvent(text_delta=delta), step.text, *step.logprobs)
+        if step.logprobs:
+            delta = event_pb2.TextDelta(item_id=message.id, content_index=index, text=step.text, logprobs=step.logprobs)
+            self._put_delta(event_pb2.RunEvent(text_delta=delta), step.text, *step.logprobs)
+            return
+        part = (message.id, index)
+        if part != self._text_part:
+            self._text_part = part
+            self._text_head = self._frames.delta_head(*part)
+        sequence = self._fold.append_text(message, index, step.text)
+        frame = self._frames.frame(sequence, self._clock(), self._text_head, step.text)
+        self._room -= len(step.text) if step.text.isascii() else len(step.text.encode())
+        self._log.put_delta(self._run_log, sequence, frame)
 
     def _refusal(self, step: steps.RefusalDelta) -> None:
         if not step.text:

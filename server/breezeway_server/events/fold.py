@@ -137,6 +137,19 @@ class RunFold:
         run.last_sequence = event.sequence
         run.attempt = event.attempt
 
+    def append_text(self, item: OpenItem, content_index: int, text: str) -> int:
+        """Take in more text of an open message as the next event of this attempt; return that event's sequence.
+
+        The same as `apply` with a TextDelta, without the event: for the kind that there is most of.
+        """
+        run = self._run
+        if (run.state, "text_delta") not in TRANSITIONS:
+            raise IllegalEvent(f"{run.id}: text_delta may not come in {run_pb2.RunState.Name(run.state)}")
+        item.append_text(content_index, text)
+        sequence = run.last_sequence + 1
+        run.last_sequence = sequence
+        return sequence
+
     def _apply_kind(self, event: event_pb2.RunEvent) -> None:  # noqa: C901 - one case a kind is the simplest form
         run = self._run
         match kind := event.WhichOneof("kind"):

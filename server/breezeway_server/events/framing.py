@@ -9,7 +9,9 @@ from collections.abc import Iterator, Sequence
 from breezeway.v1 import event_pb2, stream_service_pb2
 
 _TAG = b"\x0a"  # field 1, length-delimited
-_SHORT = tuple(_TAG + bytes([length]) for length in range(0x80))
+# Most lengths and sequences are among these.
+_ONE_BYTE = tuple(bytes([number]) for number in range(0x80))
+_TWO_BYTES = tuple(bytes([number & 0x7F | 0x80, number >> 7]) for number in range(0x4000))
 
 
 def frame(event: event_pb2.RunEvent) -> bytes:
@@ -19,15 +21,21 @@ def frame(event: event_pb2.RunEvent) -> bytes:
 
 def element(body: bytes) -> bytes:
     """Return an encoded message as one element of a repeated field 1."""
-    length = len(body)
-    if length < 0x80:
-        return _SHORT[length] + body
-    header = bytearray(_TAG)
-    while length > 0x7F:
-        header.append(length & 0x7F | 0x80)
-        length >>= 7
-    header.append(length)
-    return bytes(header) + body
+    return _TAG + varint(len(body)) + body
+
+
+def varint(number: int) -> bytes:
+    """Return a number from 0 up in protobuf's base 128."""
+    if number < 0x80:
+        return _ONE_BYTE[number]
+    if number < 0x4000:
+        return _TWO_BYTES[number]
+    encoded = bytearray()
+    while number > 0x7F:
+        encoded.append(number & 0x7F | 0x80)
+        number >>= 7
+    encoded.append(number)
+    return bytes(encoded)
 
 
 def split(frames: bytes) -> Iterator[bytes]:

@@ -55,6 +55,12 @@ class EventLog:
             self._due.append(log)
             self._wake.set()
 
+    def put_delta(self, log: RunLog, sequence: int, encoded: bytes) -> None:
+        """Add a run's next event as a frame: a delta, which its fold has taken in."""
+        if log.put_delta(sequence, encoded):
+            self._due.append(log)
+            self._wake.set()
+
     async def write(self) -> None:
         """Make events durable until cancelled: all that is pending of all runs in one transaction.
 

@@ -67,10 +67,13 @@ class OpenItem:
 
     def add_text(self, delta: event_pb2.TextDelta) -> None:
         """Take in more text."""
-        part = self._part("message", self._parts, delta.content_index, refusal=False)
-        part.pieces.append(delta.text)
+        self.append_text(delta.content_index, delta.text)
         if delta.logprobs:
-            part.logprobs.extend(delta.logprobs)
+            self._parts[-1].logprobs.extend(delta.logprobs)
+
+    def append_text(self, content_index: int, text: str) -> None:
+        """Take in more text that has no logprobs."""
+        self._part("message", self._parts, content_index, refusal=False).pieces.append(text)
 
     def add_refusal(self, delta: event_pb2.RefusalDelta) -> None:
         """Take in more of a refusal."""

@@ -58,31 +58,43 @@ class RunLog:
 
         Returns whether the log has just begun to hold something that is not durable: it is then due for `take`.
         """
-        if self.error is not None:
-            raise self.error
-        encoded = frame(event)
         kind = event.WhichOneof("kind")
-        self.last = event.sequence
-        self._frames.append(encoded)
-        self._milestones.append(kind not in DELTA_KINDS)
-        self._bytes += len(encoded)
-        if not self.logged:
-            self.over = kind in TERMINAL_KINDS
-            self._show(event.sequence)
-            return False
-        self.backlog += len(encoded)
+        self.over = self.over or (not self.logged and kind in TERMINAL_KINDS)
+        due = self._add(event.sequence, frame(event), milestone=kind not in DELTA_KINDS)
         pending = self._pending
-        due = pending is None
         if pending is None:
-            pending = self._pending = Append(run_id=self.run_id, attempt=self.attempt, first=event.sequence, new=new)
-        pending.frames.append(encoded)
-        pending.last = event.sequence
+            return due
+        if new is not None:
+            pending.new = new
         if fold.state != self._state:
             self._state = pending.state = fold.state
         if kind == "item_completed":
             pending.items.append(event.item_completed.item)
         elif kind in TERMINAL_KINDS:
             pending.result = fold.head()
+        return due
+
+    def put_delta(self, sequence: int, encoded: bytes) -> bool:
+        """Add the next event as a frame: a delta, which changes nothing but the log. Otherwise the same as `put`."""
+        return self._add(sequence, encoded, milestone=False)
+
+    def _add(self, sequence: int, encoded: bytes, *, milestone: bool) -> bool:
+        if self.error is not None:
+            raise self.error
+        self.last = sequence
+        self._frames.append(encoded)
+        self._milestones.append(milestone)
+        self._bytes += len(encoded)
+        if not self.logged:
+            self._show(sequence)
+            return False
+        self.backlog += len(encoded)
+        pending = self._pending
+        due = pending is None
+        if pending is None:
+            pending = self._pending = Append(run_id=self.run_id, attempt=self.attempt, first=sequence)
+        pending.frames.append(encoded)
+        pending.last = sequence
         return due
 
     def take(self) -> Append:

@@ -1,0 +1,40 @@
+"""The frames of text deltas, put together from bytes that are known beforehand.
+
+Most events of a run are text deltas, and of each only the sequence, the time and the text are new. Building and
+encoding the messages costs several times what these few bytes do; a law says that both are the same.
+"""
+
+from breezeway.v1 import event_pb2
+
+from breezeway_server.events.framing import element, varint
+
+_NANOS = 1_000_000_000
+
+
+class TextFrames:
+    """Makes the frames of one run's text deltas, of one attempt."""
+
+    def __init__(self, run_id: str, attempt: int) -> None:
+        self._head = event_pb2.RunEvent(run_id=run_id).SerializeToString() + b"\x10"
+        self._attempt = event_pb2.RunEvent(attempt=attempt).SerializeToString() + b"\x52"
+        self._second = -1
+        self._time = b""
+
+    @staticmethod
+    def delta_head(item_id: str, content_index: int) -> bytes:
+        """Return what all deltas of one part have in common, for `frame`."""
+        return event_pb2.TextDelta(item_id=item_id, content_index=content_index).SerializeToString() + b"\x1a"
+
+    def frame(self, sequence: int, now_ns: int, delta_head: bytes, text: str) -> bytes:
+        """Return the frame of a delta with this text, which is not empty; the time is in ns since 1970."""
+        seconds, nanos = divmod(now_ns, _NANOS)
+        if seconds != self._second:
+            self._second = seconds
+            self._time = b"\x08" + varint(seconds)
+        time = self._time + b"\x10" + varint(nanos) if nanos else self._time
+        written = text.encode()
+        delta = delta_head + varint(len(written)) + written
+        return element(
+            b"%b%b\x1a%b%b%b%b%b"
+            % (self._head, varint(sequence), varint(len(time)), time, self._attempt, varint(len(delta)), delta)
+        )
