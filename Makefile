@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PROTOS := $(wildcard protos/breezeway/v1/*.proto)
-CODE := hatch_build.py server shim tests bench examples
+CODE := hatch_build.py server shim protos/breezeway/client tests bench examples
 
 .DEFAULT_GOAL := help
 .PHONY: help run install test check format lint types contracts protos golden bench chaos clean

@@ -31,6 +31,7 @@ SOURCES = [
 # Read by name and not by a class of settings, with their defaults.
 NAMED = {
     "BREEZEWAY_CONFIG": "",
+    "BREEZEWAY_API_KEY": "",
     "BREEZEWAY_MODEL": DEFAULT_MODEL,
     "OPENAI_API_KEY": "",
     "OPENAI_BASE_URL": OPENAI_BASE_URL,

@@ -28,6 +28,22 @@ class ServerSettings(BaseSettings):
         default="127.0.0.1:50051", pattern=r"^.+:\d{1,5}$", description="host:port to serve gRPC on"
     )
     grpc_socket: Path | None = Field(default=None, description="a unix socket to serve gRPC on too")
+    grpc_tls_cert: Path | None = Field(default=None, description="PEM file of the gRPC port's certificate chain")
+    grpc_tls_key: Path | None = Field(default=None, description="PEM file of its key; with both the port speaks TLS")
+    grpc_tls_client_ca: Path | None = Field(
+        default=None, description="PEM file of whom to trust; gRPC clients must then show a certificate"
+    )
+    grpc_keepalive_seconds: float = Field(
+        default=60.0, gt=0, description="how long a gRPC connection may be silent before its client is asked for a sign"
+    )
+    grpc_max_connection_age_seconds: float | None = Field(
+        default=None,
+        gt=0,
+        description="how old a gRPC connection may grow, so that balancers can move it; unset: any age",
+    )
+    grpc_max_connection_age_grace_seconds: float = Field(
+        default=60.0, ge=0, description="how long streams of such a connection may go on; then they resume elsewhere"
+    )
     api_keys: SecretStr | None = Field(
         default=None, description="keys that may do everything, with commas between; more come from `breezeway keys`"
     )
@@ -48,7 +64,9 @@ class ServerSettings(BaseSettings):
         description="how much one run may bring forth; it ends incomplete there",
     )
     max_message_bytes: int = Field(default=64 * 1024 * 1024, ge=1, description="the largest gRPC request")
-    max_attempts: int = Field(default=20, ge=1, description="how often a run is begun, over restarts of the server")
+    max_attempts: int = Field(
+        default=20, ge=1, description="how often a run may lose its server before it is given up; drains do not count"
+    )
     memory_run_seconds: float = Field(
         default=300.0, ge=0, description="how long a run of MEMORY durability can be read after its end"
     )

@@ -6,7 +6,8 @@ BreezewayError
 ├── CursorExpired             CURSOR_EXPIRED
 ├── CursorAhead               CURSOR_AHEAD
 ├── ConversationLocked        CONVERSATION_LOCKED
-├── AlreadyExists             REQUEST_ID_REUSED, CONVERSATION_EXISTS
+├── AlreadyExists             CONVERSATION_EXISTS, …
+│   └── RequestIdReused       REQUEST_ID_REUSED
 ├── FailedPrecondition        APPROVAL_ALREADY_RESOLVED, …
 ├── Unauthenticated           KEY_MISSING, KEY_UNKNOWN, KEY_EXPIRED, KEY_REVOKED
 ├── PermissionDenied          SCOPE_MISSING, TENANT_DENIED, CALLER_NOT_LOCAL
@@ -83,7 +84,7 @@ class ConversationLocked(BreezewayError):
     def __init__(self, conversation_id: str, run_id: str) -> None:
         super().__init__(
             "CONVERSATION_LOCKED",
-            f"Conversation {conversation_id} is busy with {run_id}; wait for it, or ask to queue or to interrupt.",
+            f"Conversation {conversation_id} is busy with {run_id}; wait, cancel it, or ask to queue or to interrupt.",
         )
 
 
@@ -91,6 +92,15 @@ class AlreadyExists(BreezewayError):
     """The name is taken, by something else."""
 
     code = StatusCode.ALREADY_EXISTS
+
+
+class RequestIdReused(AlreadyExists):
+    """The request id came before with another body."""
+
+    def __init__(self, request_id: str) -> None:
+        super().__init__(
+            "REQUEST_ID_REUSED", f"Request id {request_id!r} came before with another body; choose a new one."
+        )
 
 
 class FailedPrecondition(BreezewayError):

@@ -7,6 +7,7 @@ import uvloop
 
 from breezeway_shim.config import ShimSettings
 from breezeway_shim.server import KeysNeeded, serve
+from breezeway_shim.tls import BadTls
 
 # Exit statuses that tell whoever started this that starting it again as it is would not help.
 _BAD_CONFIGURATION = 2
@@ -29,6 +30,9 @@ def main() -> int:
             "agent. Set BREEZEWAY_API_KEYS for the server, or create a key with `breezeway keys create`, or listen on "
             "127.0.0.1.\n"
         )
+        return _BAD_CONFIGURATION
+    except BadTls as error:
+        sys.stderr.write(f"{error}\n")
         return _BAD_CONFIGURATION
     except OSError as error:
         sys.stderr.write(f"Cannot listen on {settings.http_listen}: {error.strerror}.\n")

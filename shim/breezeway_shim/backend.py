@@ -73,10 +73,15 @@ class Backend:
     A server that was lost is waited for, `reconnect_seconds` long: streams of runs go on, and reads are made again.
     """
 
-    def __init__(self, target: str, *, reconnect_seconds: float) -> None:
+    def __init__(
+        self, target: str, *, reconnect_seconds: float, credentials: grpc.ChannelCredentials | None = None
+    ) -> None:
         self._reconnect_seconds = reconnect_seconds
         self._given_up = asyncio.Event()
-        self._channel = grpc.aio.insecure_channel(target, options=_CHANNEL_OPTIONS)
+        if credentials is None:
+            self._channel = grpc.aio.insecure_channel(target, options=_CHANNEL_OPTIONS)
+        else:
+            self._channel = grpc.aio.secure_channel(target, credentials, options=_CHANNEL_OPTIONS)
         self.runs = RunServiceStub(self._channel)
         self.streams = StreamServiceStub(self._channel)
         self._multiplexer = Multiplexer(self.streams.MultiplexRuns)

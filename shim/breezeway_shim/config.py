@@ -2,6 +2,7 @@
 
 from functools import cached_property
 from ipaddress import ip_address
+from pathlib import Path
 
 from aiohttp import web
 from pydantic import Field
@@ -16,12 +17,19 @@ class ShimSettings(BaseSettings):
     http_listen: str = Field(
         default="127.0.0.1:8642", pattern=r"^.+:\d{1,5}$", description="host:port to serve HTTP on"
     )
+    http_tls_cert: Path | None = Field(default=None, description="PEM file of the HTTP port's certificate chain")
+    http_tls_key: Path | None = Field(default=None, description="PEM file of its key; with both the port speaks TLS")
     cors_origins: str = Field(
         default="", description="origins of web pages that may call, with commas between; `*` for all"
     )
     grpc_target: str = Field(
         default="127.0.0.1:50051", min_length=1, description="the server: host:port, or unix:/path of its socket"
     )
+    grpc_ca: Path | None = Field(
+        default=None, description="PEM file of whom to trust as the server, which is then called over TLS"
+    )
+    grpc_cert: Path | None = Field(default=None, description="PEM file of the certificate to show the server")
+    grpc_key: Path | None = Field(default=None, description="PEM file of its key")
     max_body_bytes: int = Field(default=32 * 1024 * 1024, ge=1, description="the largest request body, in bytes")
     keepalive_seconds: float = Field(
         default=15.0, gt=0, description="how long a stream may be quiet before a comment is sent, in seconds"

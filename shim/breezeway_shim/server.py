@@ -10,6 +10,7 @@ from aiohttp import web
 from breezeway_shim.app import build_app
 from breezeway_shim.backend import Backend
 from breezeway_shim.config import ShimSettings
+from breezeway_shim.tls import channel_credentials, http_context
 
 _SHUTDOWN_SECONDS = 10.0
 _GARBAGE = 20_000
@@ -23,13 +24,17 @@ class KeysNeeded(Exception):
 async def serve(settings: ShimSettings) -> None:
     """Serve until SIGINT or SIGTERM; then finish what is under way, for ten seconds at most.
 
-    Raises OSError where the address cannot be listened on, and `KeysNeeded` where it must not be.
+    Raises OSError where the address cannot be listened on, `KeysNeeded` where it must not be, and
+    `BadTls`.
     """
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, stopped.set)
-    backend = Backend(settings.grpc_target, reconnect_seconds=settings.reconnect_seconds)
+    context = http_context(settings)
+    backend = Backend(
+        settings.grpc_target, reconnect_seconds=settings.reconnect_seconds, credentials=channel_credentials(settings)
+    )
     app = build_app(settings, backend)
     runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
     await runner.setup()
@@ -37,7 +42,7 @@ async def serve(settings: ShimSettings) -> None:
         if not settings.listens_locally and await backend.keyless():
             raise KeysNeeded
         host, port = settings.http_address
-        site = web.TCPSite(runner, host, port)
+        site = web.TCPSite(runner, host, port, ssl_context=context)
         await site.start()
         _log.info("listening", http=site.name, grpc=settings.grpc_target)
         # What was loaded stays for good, and requests leave little garbage in cycles: looking less often, and not at

@@ -60,6 +60,13 @@ kind = "llm"
 model = "scripted"
 base_url = "{upstream}"
 tools = ["operators_tools:weather"]
+
+[agents.asking]
+kind = "llm"
+aliases = ["polite"]
+model = "scripted"
+base_url = "{upstream}"
+tools = [{{ path = "operators_tools:weather", approval = "required" }}]
 """
 
 _TOOLS = '''

@@ -6,6 +6,7 @@ import signal
 from collections.abc import AsyncIterator, Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import grpc
@@ -248,6 +249,29 @@ async def test_a_request_id_names_the_same_run_after_a_kill(
             assert await response.read() == first
         async with http.post("responses", json={**body, "input": "another"}, headers=headers) as response:
             assert (response.status, (await response.json())["error"]["code"]) == (422, "idempotency_key_reused")
+
+
+async def test_what_a_request_id_put_into_a_conversation_is_there_once_after_a_kill(
+    server: LoneServer, url: str, native: Native
+) -> None:
+    body = {"items": [{"role": "user", "content": "hello"}]}
+    async with aiohttp.ClientSession(f"{url}/v1/") as http:
+
+        async def post(path: str, key: str, sent: object) -> tuple[int, Any]:
+            async with http.post(path, json=sent, headers={"Idempotency-Key": key}) as response:
+                return response.status, await response.json()
+
+        made = await post("conversations", "talk", body)
+        items = f"conversations/{made[1]['id']}/items"
+        added = await post(items, "items", body)
+        await asyncio.to_thread(server.restart)
+        await _back(native)
+        assert await post("conversations", "talk", body) == made
+        assert await post(items, "items", body) == added
+        status, refusal = await post(items, "items", {"items": [{"role": "user", "content": "other"}]})
+        assert (status, refusal["error"]["code"]) == (422, "idempotency_key_reused")
+        async with http.get(items) as response:
+            assert len((await response.json())["data"]) == 2
 
 
 async def test_an_approval_is_waited_for_over_a_restart_and_decided_once(

@@ -45,7 +45,7 @@ def test_every_frame_is_one_event_of_server_sent_events(dialect: str, log: Log) 
     for frame in frames(DIALECTS[dialect](), log):
         assert frame.endswith(b"\n\n")
         lines = frame[:-2].split(b"\n")
-        assert all(line.startswith((b"data: ", b"event: ")) for line in lines)
+        assert all(line.startswith((b"data: ", b"event: ", b"id: ")) for line in lines)
         assert b"\r" not in frame
 
 

@@ -3,7 +3,7 @@
 from breezeway.v1 import event_pb2
 from breezeway_server.events.fold import RunFold, fold
 from breezeway_server.events.legal import TERMINAL_STATES
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.generated_logs import cut_coarsely, cut_finely, run_logs
@@ -11,6 +11,7 @@ from tests.support.generated_logs import cut_coarsely, cut_finely, run_logs
 Log = list[event_pb2.RunEvent]
 
 
+@settings(max_examples=50)
 @given(log=run_logs())
 def test_a_legal_log_ends_in_a_terminal_state(log: Log) -> None:
     folded = fold(log[0].run_id, log)
@@ -20,6 +21,7 @@ def test_a_legal_log_ends_in_a_terminal_state(log: Log) -> None:
     assert not list(folded.open)
 
 
+@settings(max_examples=50)
 @given(log=run_logs())
 def test_output_is_the_completed_items_in_the_order_in_which_they_began(log: Log) -> None:
     begun = [event.item_started.item.id for event in log if event.HasField("item_started")]
@@ -29,6 +31,7 @@ def test_output_is_the_completed_items_in_the_order_in_which_they_began(log: Log
     assert list(fold(log[0].run_id, log).snapshot().output) == [ended[item_id] for item_id in begun]
 
 
+@settings(max_examples=50)
 @given(log=run_logs())
 def test_a_completed_item_is_the_sum_of_its_deltas(log: Log) -> None:
     folded = RunFold(log[0].run_id)
@@ -41,6 +44,7 @@ def test_a_completed_item_is_the_sum_of_its_deltas(log: Log) -> None:
         folded.apply(event)
 
 
+@settings(max_examples=50)
 @given(log=run_logs(), data=st.data())
 def test_a_fold_that_was_looked_at_on_the_way_is_the_same_in_the_end(log: Log, data: st.DataObject) -> None:
     looked_at = RunFold(log[0].run_id)
@@ -53,6 +57,7 @@ def test_a_fold_that_was_looked_at_on_the_way_is_the_same_in_the_end(log: Log, d
     assert looked_at.snapshot() == fold(log[0].run_id, log).snapshot()
 
 
+@settings(max_examples=50)
 @given(log=run_logs())
 def test_cutting_the_text_otherwise_changes_nothing_but_the_count(log: Log) -> None:
     runs = [fold(log[0].run_id, events).snapshot() for events in (log, cut_finely(log), cut_coarsely(log))]

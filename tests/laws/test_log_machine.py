@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from breezeway.v1 import event_pb2, run_pb2
 from breezeway_server.agents.steps import TextDelta
-from breezeway_server.errors import AlreadyExists, CursorAhead, NotFound
+from breezeway_server.errors import CursorAhead, NotFound, RequestIdReused
 from breezeway_server.events.framing import decode
 from breezeway_server.events.legal import TERMINAL_KINDS, TERMINAL_STATES
 from hypothesis import HealthCheck, settings
@@ -99,7 +99,7 @@ class LogMachine(RuleBasedStateMachine):
         answers = self.loop.run(calls())
         earlier = self.requests.get(request_id)
         if earlier is not None and earlier[1] != body:
-            assert {type(answer) for answer in answers} == {AlreadyExists}
+            assert {type(answer) for answer in answers} == {RequestIdReused}
             return earlier[0]
         (run_id,) = set(answers)
         assert isinstance(run_id, str)

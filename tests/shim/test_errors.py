@@ -7,6 +7,7 @@ import grpc
 import msgspec
 import pytest
 from breezeway.v1 import event_pb2, run_pb2
+from breezeway_shim.dialects.fields import field_to_param
 from breezeway_shim.errors import REASONS, ApiError, error_of_end, rpc_failed, run_failed
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import status_pb2
@@ -118,6 +119,13 @@ def test_retry_info_becomes_retry_after() -> None:
 def test_the_field_at_fault_is_told_in_the_callers_words() -> None:
     status = refusal(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST", "Bad.", field="spec.agent")
     assert rpc_failed(failed_call(status), lambda field: field.replace("spec.agent", "model")).param == "model"
+
+
+def test_what_is_not_there_is_told_in_the_callers_words_where_the_server_says_which_it_is() -> None:
+    field = "input[2].item_reference.id"
+    status = refusal(grpc.StatusCode.NOT_FOUND, "ITEM_NOT_FOUND", "No.", field=field)
+    error = rpc_failed(failed_call(status), field_to_param(1, input_is_list=True))
+    assert (error.status, error.code, error.param) == (404, "not_found", "input[1].id")
 
 
 def test_words_of_the_transport_do_not_reach_the_caller() -> None:

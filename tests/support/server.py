@@ -1,8 +1,8 @@
 """The server's inside in one process: a store, its log and a supervisor, and agents whose steps a test feeds."""
 
 import asyncio
-import time
 import tempfile
+import time
 from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
@@ -26,6 +26,7 @@ from breezeway_server.profiles.profiles import Profiles
 from breezeway_server.profiles.secrets import SecretBox
 from breezeway_server.services.keyring import KeyRing
 from breezeway_server.services.server import GrpcServer
+from breezeway_server.services.transport import PLAIN, Transport
 from breezeway_server.store.base import Store
 from breezeway_server.store.sqlite import SqliteStore, open_sqlite
 
@@ -127,12 +128,13 @@ class Stack:
         self.new_id = Uuid7()
         self.supervisor = Supervisor(store, self.log, self.agents, limits, new_id=self.new_id)
         self.jobs = Jobs(store, self.supervisor, self.new_id, clock=time.time_ns)
+        self.builder = AgentBuilder({}, {"MODEL_KEY": "k3y"})
         self.profiles = self.profiles_with(None)
         self._writer = asyncio.create_task(self.log.write())
 
     def profiles_with(self, secrets: SecretBox | None) -> Profiles:
         """Profiles over this stack's store and registry, none of them loaded."""
-        return Profiles(self.store, self.agents, AgentBuilder({}, {"MODEL_KEY": "k3y"}), self.supervisor, secrets)
+        return Profiles(self.store, self.agents, self.builder, self.supervisor, secrets)
 
     async def create(
         self, text: str = "hello", *, request_id: str = "", request_hash: bytes = b"", **spec: object
@@ -184,7 +186,9 @@ class Stack:
     async def stop(self) -> None:
         """Stop as a drained server does, without grace."""
         await self.supervisor.drain(0)
+        await self.profiles.close()
         await _cancelled(self._writer)
+        await asyncio.gather(*(shared.close() for shared in self.builder.shared))
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:
@@ -255,7 +259,9 @@ async def running(
 
 
 @asynccontextmanager
-async def serving(stack: Stack, keys: KeyRing | None = None) -> AsyncIterator[grpc.aio.Channel]:
+async def serving(
+    stack: Stack, keys: KeyRing | None = None, *, address: str = "127.0.0.1:0", transport: Transport = PLAIN
+) -> AsyncIterator[grpc.aio.Channel]:
     """A channel to a real server in front of a stack; open to everybody where there are no keys."""
     server = GrpcServer(
         stack.supervisor,
@@ -266,8 +272,9 @@ async def serving(stack: Stack, keys: KeyRing | None = None) -> AsyncIterator[gr
         keys=keys or KeyRing([]),
         profiles=stack.profiles,
         jobs=stack.jobs,
+        transport=transport,
     )
-    (port,) = server.bind(["127.0.0.1:0"])
+    (port,) = server.bind([address])
     await server.start()
     options = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
     try:

@@ -6,13 +6,13 @@ from breezeway.v1 import event_pb2
 
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 2.0
+# The channel gives up an attempt to connect long before this, so a call that was open for longer was connected.
+_CONNECTED_SECONDS = 5.0
 _TERMINAL = frozenset({"run_completed", "run_incomplete", "run_failed", "run_cancelled"})
 
 
 class Progress:
-    """A reader's place in a run; `run_id` is empty until the run is known. A server is waited for
-    `patience` seconds.
-    """
+    """A reader's place in a run. `run_id` is empty until the run is known; a lost server is waited for `patience` s."""
 
     def __init__(self, run_id: str, after: int, patience: float) -> None:
         self.run_id = run_id
@@ -20,7 +20,12 @@ class Progress:
         self._patience = patience
         self._lost_at: float | None = None
         self._pause = _FIRST_PAUSE
+        self._opened_at = 0.0
         self._newest: event_pb2.RunEvent | None = None
+
+    def opens(self, now: float) -> None:
+        """Take note that a call is made."""
+        self._opened_at = now
 
     def took(self, event: event_pb2.RunEvent) -> None:
         """Take note of the next event: the server is there."""
@@ -37,6 +42,8 @@ class Progress:
     def pause_after(self, failed: grpc.RpcError, now: float) -> float:
         """How many seconds to wait before the next try. Raises `BreezewayError` where there is to be none."""
         error = error_of(failed)
+        if now - self._opened_at > _CONNECTED_SECONDS:
+            self._lost_at, self._pause = None, _FIRST_PAUSE
         if self._lost_at is None:
             self._lost_at = now
         left = self._lost_at + self._patience - now

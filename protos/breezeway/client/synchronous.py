@@ -229,6 +229,7 @@ class Client:
         """Yield what is left of a run; `request` begins it where it is not known yet."""
         call: _EventCall
         while True:
+            progress.opens(time.monotonic())
             if request is not None and not progress.run_id:
                 call = self._streams.StreamRun(request, metadata=self._metadata)
             else:

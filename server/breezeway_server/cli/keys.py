@@ -1,4 +1,4 @@
-"""`breezeway keys`: makes, lists, rotates and revokes API keys, in the store or, while a server has it, over its API."""
+"""`breezeway keys`: makes, lists, rotates and revokes API keys, in the store or over the API of its server."""
 
 import asyncio
 import re
@@ -141,7 +141,7 @@ def keys(context: click.Context, data_dir: Path | None, target: str, api_key: st
 @click.option("--expires", type=_Span(), help="How long it is good, like 30d; for ever if not given.")
 @click.pass_obj
 def create(
-    place: _Place, name: str, tenant: str, scopes: tuple[str, ...], agents: tuple[str, ...], expires: int | None
+    place: _Place, *, name: str, tenant: str, scopes: tuple[str, ...], agents: tuple[str, ...], expires: int | None
 ) -> None:
     """Make a key and print its secret, which is told once."""
     request = key_service_pb2.CreateKeyRequest(

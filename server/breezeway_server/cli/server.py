@@ -15,12 +15,13 @@ from breezeway_server.engine.supervisor import Supervisor
 from breezeway_server.events.ids import Uuid7
 from breezeway_server.events.log import EventLog
 from breezeway_server.exposure import check_exposure
-from breezeway_server.services.keyring import KeyRing
 from breezeway_server.jobs.jobs import Jobs
 from breezeway_server.jobs.scheduler import WallClock, schedule
 from breezeway_server.profiles.profiles import Profiles
 from breezeway_server.profiles.secrets import SecretBox
+from breezeway_server.services.keyring import KeyRing
 from breezeway_server.services.server import GrpcServer
+from breezeway_server.services.transport import transport_of
 from breezeway_server.store.sqlite import open_sqlite
 
 _logger = structlog.get_logger()
@@ -64,6 +65,7 @@ def _on_signal(stop: asyncio.Event) -> None:
 async def running(settings: ServerSettings, prepared: PreparedAgents) -> AsyncGenerator[list[int], None]:
     """Run the server for as long as the context lasts, then drain it; gives the ports of the addresses."""
     agents = prepared.registry
+    transport = transport_of(settings)
     store = open_sqlite(settings.data_dir, settings.synchronous)
     try:
         stored = await store.list_keys()
@@ -85,6 +87,7 @@ async def running(settings: ServerSettings, prepared: PreparedAgents) -> AsyncGe
             keys=keys,
             profiles=profiles,
             jobs=jobs,
+            transport=transport,
         )
         addresses = [settings.grpc_listen]
         if settings.grpc_socket is not None:

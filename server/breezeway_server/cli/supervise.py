@@ -113,7 +113,8 @@ def _taken(listen: str) -> bool:
 
 async def _greet(http_listen: str, environ: Mapping[str, str], data_dir: Path) -> None:
     """Print where to go once everything answers."""
-    url = f"http://{http_listen}"
+    scheme = "https" if environ.get("BREEZEWAY_HTTP_TLS_CERT") else "http"
+    url = f"{scheme}://{http_listen}"
     key = environ.get("BREEZEWAY_API_KEYS", "").partition(",")[0].strip()
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     async with aiohttp.ClientSession(headers=headers) as session:
@@ -124,7 +125,8 @@ async def _greet(http_listen: str, environ: Mapping[str, str], data_dir: Path) -
 
 async def _models(session: aiohttp.ClientSession, url: str) -> list[str] | None:
     try:
-        async with session.get(f"{url}/v1/models") as response:
+        # Our own child is asked, whose certificate is made out to whatever name its callers know.
+        async with session.get(f"{url}/v1/models", ssl=False) as response:
             if response.status == 401:
                 return []  # Whoever has a key may see them, and we have none.
             if response.status != 200:

@@ -58,8 +58,13 @@ async def check_history(store: Store, tenant: str, spec: run_pb2.RunSpec) -> Non
         raise FailedPrecondition("PREVIOUS_RUN_NOT_OVER", f"{spec.previous_run_id} is not over; wait for its end.")
 
 
-async def resolve_references(store: Store, tenant: str, items: Sequence[item_pb2.Item]) -> list[item_pb2.Item]:
-    """Return the items with those that are referred to in place of their references. Raises `NotFound`."""
+async def resolve_references(
+    store: Store, tenant: str, items: Sequence[item_pb2.Item], *, field: str = "input"
+) -> list[item_pb2.Item]:
+    """Return the items with those that are referred to in place of their references. Raises `NotFound`.
+
+    `field` is the list's name in the request.
+    """
     wanted = [item.item_reference.id for item in items if item.HasField("item_reference")]
     found = await store.find_items(tenant, wanted) if wanted else {}
     resolved = []
@@ -67,8 +72,8 @@ async def resolve_references(store: Store, tenant: str, items: Sequence[item_pb2
         if item.HasField("item_reference"):
             there = found.get(item.item_reference.id)
             if there is None:
-                message = f"input[{index}]: there is no item {item.item_reference.id}."
-                raise NotFound("ITEM_NOT_FOUND", message, field=f"input[{index}].item_reference.id")
+                message = f"{field}[{index}]: there is no item {item.item_reference.id}."
+                raise NotFound("ITEM_NOT_FOUND", message, field=f"{field}[{index}].item_reference.id")
             resolved.append(there)
         else:
             resolved.append(item)

@@ -22,4 +22,4 @@ class Limits:
     request_seconds: float
     """How long a request id is remembered."""
     max_attempts: int
-    """How often a run is begun before it is given up."""
+    """How many attempts of a run may be lost before it is given up; those that a drain stopped are not lost."""

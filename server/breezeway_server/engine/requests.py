@@ -4,7 +4,7 @@ import asyncio
 from weakref import WeakValueDictionary
 
 from breezeway_server.engine.roster import Roster
-from breezeway_server.errors import AlreadyExists
+from breezeway_server.errors import RequestIdReused
 from breezeway_server.store.base import Store
 
 
@@ -21,7 +21,7 @@ class Requests:
         return self._locks.setdefault((tenant, request_id), asyncio.Lock())
 
     async def earlier(self, tenant: str, request_id: str, request_hash: bytes) -> str | None:
-        """Return the id of the run, None where there is none. Raises `AlreadyExists` where the body was another."""
+        """Return the id of the run, None where there is none. Raises `RequestIdReused` where the body was another."""
         live = self._roster.named(tenant, request_id)
         if live is not None:
             run_id, known = live.run_id, live.request_hash
@@ -31,6 +31,5 @@ class Requests:
                 return None
             run_id, known = found.run_id, found.request_hash
         if request_hash != known:
-            message = f"Request id {request_id!r} came before with another body; choose a new one."
-            raise AlreadyExists("REQUEST_ID_REUSED", message)
+            raise RequestIdReused(request_id)
         return run_id

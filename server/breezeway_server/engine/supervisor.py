@@ -84,14 +84,17 @@ class Supervisor:
     ) -> str:
         """Accept a run, and return its id; or that of the run which `request_id` named before.
 
-        `agents` are those that there are for the caller; empty for all. `spec` becomes the engine's. The run's first event is on its way to the store: `follow` and `get` wait for it.
-        Raises the errors that `RunService.CreateRun` lists.
+        `agents` are those that there are for the caller; empty for all. `spec` becomes the engine's. The run's first
+        event is on its way to the store: `follow` and `get` wait for it. Raises the errors that
+        `RunService.CreateRun` lists.
         """
         if not request_id:
             return await self._accept(tenant, spec, items, agents)
         async with self._requests.lock(tenant, request_id):
             earlier = await self._requests.earlier(tenant, request_id, request_hash)
-            return earlier or await self._accept(tenant, spec, items, agents, request_id, request_hash)
+            return earlier or await self._accept(
+                tenant, spec, items, agents, request_id=request_id, request_hash=request_hash
+            )
 
     async def _accept(
         self,
@@ -99,6 +102,7 @@ class Supervisor:
         spec: run_pb2.RunSpec,
         items: Sequence[item_pb2.Item],
         agents: Collection[str],
+        *,
         request_id: str = "",
         request_hash: bytes = b"",
     ) -> str:
@@ -299,14 +303,14 @@ class Supervisor:
         stored = await self._store.read_events(left.run_id, 0, sys.maxsize)
         folded = fold(left.run_id, decode(b"".join(batch.frames for batch in stored)), run.input)
         folded.annotate(run.spec.metadata)
-        work = self._next_work(folded, left.attempt + 1)
+        work = self._next_work(folded, left.losses)
         runner, _ = self._runner(left.tenant, folded, work, left.attempt + 1, logged=True)
         live = LiveRun(left.tenant, runner)
         before = self._roster.turns.waiting(left.tenant, folded.spec.conversation_id)
         _logger.info("run_taken_up", run_id=left.run_id, attempt=left.attempt + 1)
         self._roster.begin(live, self._ready(live, before))
 
-    def _next_work(self, folded: RunFold, attempt: int) -> Agent | run_pb2.RunError:
+    def _next_work(self, folded: RunFold, losses: int) -> Agent | run_pb2.RunError:
         agent = self._agents.get(folded.spec.agent)
         if agent is None:
             message = f"The server was restarted, and agent {folded.spec.agent} is no longer there."
@@ -315,8 +319,8 @@ class Supervisor:
         if begun and not agent.info.capabilities.resumable:
             message = f"The server was restarted, and agent {agent.info.name} cannot go on where it was."
             return run_error("SERVER_RESTARTED", message, StatusCode.ABORTED)
-        if attempt > self._limits.max_attempts:
-            message = f"The run was begun {self._limits.max_attempts} times, and each time the server was lost."
+        if losses >= self._limits.max_attempts:
+            message = f"The run was begun {losses} times, and each time the server was lost."
             return run_error("SERVER_RESTARTED", message, StatusCode.ABORTED)
         return agent
 
@@ -347,6 +351,7 @@ class Supervisor:
         Logged runs stop where they are, and the next start goes on with them; the others fail.
         """
         self._draining = True
+        held = [run for run in self._roster.under_way if run.runner.log.logged]
         for run in self._roster.under_way:
             if run.runner.log.logged and run.runner.fold.state == run_pb2.RUN_STATE_REQUIRES_ACTION:
                 # It may wait for days, and its server is not needed for that.
@@ -359,6 +364,11 @@ class Supervisor:
             else:
                 run.runner.fail(stopped)
         await self._roster.wait()
+        try:
+            # The next start goes on with them, and must not take this for a loss.
+            await self._store.release({run.run_id: run.runner.log.attempt for run in held})
+        except Unavailable:
+            _logger.warning("release_failed", runs=len(held))
 
 
 def _scope(folded: RunFold) -> str:

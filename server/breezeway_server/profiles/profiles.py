@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
@@ -24,6 +24,8 @@ from breezeway_server.profiles.unavailable import UnavailableAgent
 from breezeway_server.store.base import Store, StoredProfile
 
 _logger = structlog.get_logger()
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Profile(Struct, frozen=True, kw_only=True):
@@ -102,7 +104,7 @@ class Profiles:
         return self._secrets.open(stored.name, stored.secrets)
 
     def _build(self, name: str, config: AgentConfig, stored: StoredProfile) -> Agent:
-        return self._builder.build(name, config, datetime.fromtimestamp(stored.create_time_ns / 1e9, UTC))
+        return self._builder.build(name, config, _EPOCH + timedelta(microseconds=stored.create_time_ns // 1000))
 
     def list(self) -> Sequence[Profile]:
         """Return all profiles by name."""
@@ -123,7 +125,7 @@ class Profiles:
         async with self._lock:
             if self._agents.get(name) is not None:
                 raise AlreadyExists("AGENT_EXISTS", f"There is an agent or an alias {name!r} already.")
-            return await self._put(name, checking.merged({}, config), self._clock())
+            return await self._put(name, checking.merged({}, config))
 
     async def update(self, name: str, change: Mapping[str, Any]) -> Profile:
         """Change an agent; runs that come after this have the change. Raises as `UpdateAgent` says."""
@@ -159,7 +161,7 @@ class Profiles:
             raise _read_only(name)
         return profile
 
-    async def _put(self, name: str, config: Mapping[str, Any], create_time_ns: int) -> Profile:
+    async def _put(self, name: str, config: Mapping[str, Any], create_time_ns: int | None = None) -> Profile:
         shown, secrets = checking.split(config)
         checked = checking.check_config(config)
         if secrets and self._secrets is None:
@@ -173,13 +175,14 @@ class Profiles:
             other = self._agents.get(alias)
             if other is not None and other.info.name != name:
                 raise AlreadyExists("AGENT_EXISTS", f"The alias {alias!r} belongs to agent {other.info.name!r}.")
+        now = self._clock()
         stored = StoredProfile(
             name=name,
             config=shown,
             secret_keys=checking.paths_of(secrets),
             secrets=self._secrets.close(name, secrets) if secrets and self._secrets is not None else None,
-            create_time_ns=create_time_ns,
-            update_time_ns=self._clock(),
+            create_time_ns=now if create_time_ns is None else create_time_ns,
+            update_time_ns=now,
         )
         try:
             agent = self._build(name, checked, stored)

@@ -13,7 +13,8 @@ from breezeway_server.events.ids import Uuid7
 from breezeway_server.services import validation
 from breezeway_server.services.caller import current_tenant
 from breezeway_server.services.context import Context
-from breezeway_server.store.base import ItemPage, Store
+from breezeway_server.services.idempotency import body_hash
+from breezeway_server.store.base import Created, ItemPage, Request, Store
 
 _DEFAULT_PAGE = 20
 _MAX_ITEMS = 100
@@ -36,14 +37,19 @@ class StoreService(store_service_pb2_grpc.StoreServiceServicer):
         if request.conversation_id:
             validation.conversation_id(request.conversation_id, "conversation_id")
         validation.metadata(request.metadata, "metadata")
+        repeatable = _request_of(request)
+        earlier = await self._created(repeatable)
+        if earlier is not None:
+            return store_service_pb2.CreateConversationResponse(conversation=earlier.conversation)
         conversation = conversation_pb2.Conversation(
             id=request.conversation_id or f"conv_{self._new_id()}", metadata=request.metadata
         )
         conversation.create_time.FromNanoseconds(time.time_ns())
         items = await self._take_in(request.items, "items")
-        if not await self._store.create_conversation(current_tenant(), conversation, items):
+        created = await self._store.create_conversation(current_tenant(), conversation, items, repeatable)
+        if created is None:
             raise AlreadyExists("CONVERSATION_EXISTS", f"There is a conversation {conversation.id} already.")
-        return store_service_pb2.CreateConversationResponse(conversation=conversation)
+        return store_service_pb2.CreateConversationResponse(conversation=created)
 
     async def GetConversation(
         self, request: store_service_pb2.GetConversationRequest, context: Context
@@ -57,14 +63,9 @@ class StoreService(store_service_pb2_grpc.StoreServiceServicer):
     ) -> store_service_pb2.ListConversationsResponse:
         """See store_service.proto."""
         size = validation.page_size(request.page_size, _DEFAULT_PAGE)
-        # A page token is the time at which the page's last conversation was created, in nanoseconds since 1970.
-        before = None
-        if request.page_token:
-            if not re.fullmatch(r"[0-9]{1,19}", request.page_token, re.ASCII) or int(request.page_token) >= 2**63:
-                raise InvalidRequest("page_token", "page_token is none that ListConversations gave.")
-            before = int(request.page_token)
+        before = _place(request.page_token) if request.page_token else None
         found = await self._store.list_conversations(current_tenant(), before, size + 1)
-        token = str(found[size - 1].create_time.ToNanoseconds()) if len(found) > size else ""
+        token = _page_token(found[size - 1]) if len(found) > size else ""
         return store_service_pb2.ListConversationsResponse(conversations=found[:size], next_page_token=token)
 
     async def UpdateConversation(
@@ -83,6 +84,8 @@ class StoreService(store_service_pb2_grpc.StoreServiceServicer):
         self, request: store_service_pb2.DeleteConversationRequest, context: Context
     ) -> store_service_pb2.DeleteConversationResponse:
         """See store_service.proto."""
+        # What the run that is under way writes would be left over, with nobody to delete it.
+        self._check_idle(request.conversation_id)
         if not await self._store.delete_conversation(current_tenant(), request.conversation_id):
             raise _no_conversation(request.conversation_id)
         return store_service_pb2.DeleteConversationResponse()
@@ -93,14 +96,17 @@ class StoreService(store_service_pb2_grpc.StoreServiceServicer):
         """See store_service.proto."""
         if not request.items:
             raise InvalidRequest("items", "items is empty; give at least one.")
+        repeatable = _request_of(request)
+        earlier = await self._created(repeatable)
+        if earlier is not None:
+            return store_service_pb2.CreateConversationItemsResponse(items=earlier.items)
         # The run that is under way would not see them, and they would come in the middle of its turn.
-        busy = self._supervisor.busy(current_tenant(), request.conversation_id)
-        if busy is not None:
-            raise ConversationLocked(request.conversation_id, busy)
+        self._check_idle(request.conversation_id)
         items = await self._take_in(request.items, "items")
-        if not await self._store.add_conversation_items(current_tenant(), request.conversation_id, items):
+        added = await self._store.add_conversation_items(current_tenant(), request.conversation_id, items, repeatable)
+        if added is None:
             raise _no_conversation(request.conversation_id)
-        return store_service_pb2.CreateConversationItemsResponse(items=items)
+        return store_service_pb2.CreateConversationItemsResponse(items=added)
 
     async def ListConversationItems(
         self, request: store_service_pb2.ListConversationItemsRequest, context: Context
@@ -152,11 +158,19 @@ class StoreService(store_service_pb2_grpc.StoreServiceServicer):
             raise _no_conversation(conversation_id)
         return found
 
+    async def _created(self, request: Request | None) -> Created | None:
+        return None if request is None else await self._store.find_created(current_tenant(), request)
+
+    def _check_idle(self, conversation_id: str) -> None:
+        busy = self._supervisor.busy(current_tenant(), conversation_id)
+        if busy is not None:
+            raise ConversationLocked(conversation_id, busy)
+
     async def _take_in(self, items: Sequence[item_pb2.Item], field: str) -> list[item_pb2.Item]:
         if len(items) > _MAX_ITEMS:
             raise InvalidRequest(field, f"{field} has {len(items)} items; it may have {_MAX_ITEMS}.")
         validation.each(items, field)
-        resolved = await admission.resolve_references(self._store, current_tenant(), items)
+        resolved = await admission.resolve_references(self._store, current_tenant(), items, field=field)
         taken = admission.take_in(resolved, f"run_{self._new_id()}", time.time_ns())
         for item in taken:
             # They belong to no run; the id only sorts them.
@@ -172,6 +186,26 @@ def _page(
         ascending=request.ascending,
         limit=validation.page_size(request.page_size, _DEFAULT_PAGE),
     )
+
+
+def _request_of(
+    call: store_service_pb2.CreateConversationRequest | store_service_pb2.CreateConversationItemsRequest,
+) -> Request | None:
+    request_id = validation.request_id(call.request_id)
+    return Request(request_id, body_hash(call), time.time_ns()) if request_id else None
+
+
+# A page token is the place of the page's last conversation in the list: when it was created, in nanoseconds since
+# 1970, and its id.
+def _page_token(conversation: conversation_pb2.Conversation) -> str:
+    return f"{conversation.create_time.ToNanoseconds()}_{conversation.id}"
+
+
+def _place(token: str) -> tuple[int, str]:
+    time_ns, _, conversation_id = token.partition("_")
+    if not re.fullmatch(r"[0-9]{1,19}", time_ns, re.ASCII) or int(time_ns) >= 2**63 or not conversation_id:
+        raise InvalidRequest("page_token", "page_token is none that ListConversations gave.")
+    return int(time_ns), conversation_id
 
 
 def _no_conversation(conversation_id: str) -> NotFound:

@@ -1,6 +1,5 @@
 """RunService: the life of runs."""
 
-import hashlib
 from collections.abc import Sequence
 
 from breezeway.v1 import item_pb2, run_pb2, run_service_pb2, run_service_pb2_grpc, stream_service_pb2
@@ -10,6 +9,7 @@ from breezeway_server.errors import InvalidRequest, NotFound
 from breezeway_server.services import validation
 from breezeway_server.services.caller import Caller, current_caller, current_tenant
 from breezeway_server.services.context import Context
+from breezeway_server.services.idempotency import body_hash
 from breezeway_server.store.base import RunFilter, Store
 
 _DEFAULT_PAGE = 20
@@ -27,7 +27,7 @@ async def create(
     validation.items(items, checked)
     validation.request_id(request_id)
     body = run_service_pb2.CreateRunRequest(spec=spec, input=items)
-    request_hash = hashlib.sha256(body.SerializeToString(deterministic=True)).digest() if request_id else b""
+    request_hash = body_hash(body) if request_id else b""
     return await supervisor.create(
         caller.tenant, checked, items, request_id=request_id, request_hash=request_hash, agents=caller.agents
     )

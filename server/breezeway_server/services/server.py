@@ -35,6 +35,7 @@ from breezeway_server.services.keyring import KeyRing
 from breezeway_server.services.keys import KeyService
 from breezeway_server.services.runs import RunService
 from breezeway_server.services.streams import StreamService
+from breezeway_server.services.transport import PLAIN, Transport
 from breezeway_server.store.base import Store
 
 _SERVICES = tuple(
@@ -65,6 +66,7 @@ class GrpcServer:
         keys: KeyRing,
         profiles: Profiles,
         jobs: Jobs,
+        transport: Transport = PLAIN,
     ) -> None:
         gate = Gate(keys)
         self._server = grpc.aio.server(
@@ -77,8 +79,10 @@ class GrpcServer:
                 # Meshes and mobile clients ping often; without this they are told GOAWAY.
                 ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
                 ("grpc.keepalive_permit_without_calls", 1),
+                *transport.options,
             ),
         )
+        self._credentials = transport.credentials
         self._health = health.aio.HealthServicer()
         run_service_pb2_grpc.add_RunServiceServicer_to_server(RunService(supervisor, store), self._server)
         store_service_pb2_grpc.add_StoreServiceServicer_to_server(StoreService(supervisor, store, new_id), self._server)
@@ -100,6 +104,8 @@ class GrpcServer:
 
     def _bind(self, address: str) -> int:
         try:
+            if self._credentials is not None and not address.startswith("unix:"):
+                return self._server.add_secure_port(address, self._credentials)
             return self._server.add_insecure_port(address)
         except RuntimeError as error:
             raise OSError(f"Cannot listen on {address}: in use, or not ours to use") from error

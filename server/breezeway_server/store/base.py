@@ -37,6 +37,21 @@ class EarlierRequest(Struct, frozen=True):
     request_hash: bytes
 
 
+class Request(Struct, frozen=True):
+    """A request id that its caller chose, the hash of the body it comes with, and when it came (ns since 1970)."""
+
+    id: str
+    hash: bytes
+    time_ns: int
+
+
+class Created(Struct, frozen=True):
+    """What a request id made before: a conversation, or items in it. The conversation is as it is now."""
+
+    conversation: conversation_pb2.Conversation
+    items: Sequence[item_pb2.Item]
+
+
 class RunHead(Struct, frozen=True):
     """Where a run stands, without what went in and came out."""
 
@@ -45,11 +60,15 @@ class RunHead(Struct, frozen=True):
 
 
 class UnfinishedRun(Struct, frozen=True):
-    """A run whose log has no terminal event; its server is gone."""
+    """A run whose log has no terminal event; its server is gone.
+
+    `losses` is how many of its attempts were neither ended nor released.
+    """
 
     run_id: str
     tenant: str
     attempt: int
+    losses: int
 
 
 class StoredProfile(Struct, frozen=True, kw_only=True):
@@ -125,6 +144,9 @@ class Store(LogStore, Protocol):
         Returns False where another attempt has taken the run already.
         """
 
+    async def release(self, attempts: Mapping[str, int]) -> None:
+        """Note of runs, by id, that these attempts of theirs have let go of them: they are not losses."""
+
     async def history(self, tenant: str, spec: run_pb2.RunSpec, before_run_id: str) -> list[item_pb2.Item]:
         """Return the items that the run `before_run_id` of this spec goes on from, oldest first.
 
@@ -151,30 +173,49 @@ class Store(LogStore, Protocol):
     async def expire(self, *, ended_before_ns: int, requested_before_ns: int, limit: int) -> int:
         """Forget events of runs that ended, and request ids that were used, before these times (ns since 1970).
 
-        At most `limit` runs and request ids at a time, so that writers do not wait long. Returns how many it was.
+        At most `limit` of each at a time, so that writers do not wait long. Returns how many it was; the work is in
+        proportion to that.
+        """
+
+    async def find_created(self, tenant: str, request: Request) -> Created | None:
+        """Return what `create_conversation` or `add_conversation_items` made for that request id before.
+
+        Raises `RequestIdReused` where it came with another body.
         """
 
     async def create_conversation(
-        self, tenant: str, conversation: conversation_pb2.Conversation, items: Sequence[item_pb2.Item]
-    ) -> bool:
-        """Create the conversation with its first items; return False, changing nothing, where its id is taken."""
+        self,
+        tenant: str,
+        conversation: conversation_pb2.Conversation,
+        items: Sequence[item_pb2.Item],
+        request: Request | None = None,
+    ) -> conversation_pb2.Conversation | None:
+        """Create the conversation with its first items and return it, or the one that the request made before.
+
+        Returns None, changing nothing, where its id is taken. Raises `RequestIdReused`.
+        """
 
     async def get_conversation(self, tenant: str, conversation_id: str) -> conversation_pb2.Conversation | None:
         """Return the conversation."""
 
     async def list_conversations(
-        self, tenant: str, before_ns: int | None, limit: int
+        self, tenant: str, before: tuple[int, str] | None, limit: int
     ) -> list[conversation_pb2.Conversation]:
-        """Return conversations created before a time (ns since 1970), newest first."""
+        """Return conversations by time of creation and id, newest first: those before a time (ns since 1970) and id."""
 
     async def update_conversation(self, tenant: str, conversation: conversation_pb2.Conversation) -> bool:
         """Replace the conversation of that id; return whether there is one."""
 
     async def delete_conversation(self, tenant: str, conversation_id: str) -> bool:
-        """Delete the conversation and the items that belong to it alone; return whether there was one."""
+        """Delete the conversation, its request ids and the items of no run; return whether there was one."""
 
-    async def add_conversation_items(self, tenant: str, conversation_id: str, items: Sequence[item_pb2.Item]) -> bool:
-        """Add items at the end; return whether there is such a conversation."""
+    async def add_conversation_items(
+        self, tenant: str, conversation_id: str, items: Sequence[item_pb2.Item], request: Request | None = None
+    ) -> Sequence[item_pb2.Item] | None:
+        """Add items at the end and return them, or those that the request added before.
+
+        Returns None where there is no such conversation. Raises `RequestIdReused`.
+        """
 
     async def list_conversation_items(
         self, tenant: str, conversation_id: str, page: ItemPage

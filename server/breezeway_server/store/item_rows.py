@@ -1,14 +1,13 @@
-"""The rows of items: history, lists, and what conversations hold."""
+"""The rows of items: history, and lists of them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from breezeway.v1 import conversation_pb2, item_pb2, run_pb2
-from sqlalchemy import ColumnElement, Connection, and_, delete, insert, or_, select, update
+from breezeway.v1 import item_pb2, run_pb2
+from sqlalchemy import ColumnElement, Connection, and_, or_, select
 
 from breezeway_server.events.ids import item_key, run_key
 from breezeway_server.store.base import ItemPage
-from breezeway_server.store.log_rows import item_row
-from breezeway_server.store.schema import conversations, items, runs
+from breezeway_server.store.schema import items, runs
 
 Condition = ColumnElement[bool]
 
@@ -44,10 +43,11 @@ def _chain(connection: Connection, tenant: str, run_id: str) -> Condition:
 
 
 def _conversation_before(tenant: str, conversation_id: str, run_id: str) -> Condition:
-    return and_(_in_conversation(tenant, conversation_id), items.c.sort_key < run_key(run_id))
+    return and_(in_conversation(tenant, conversation_id), items.c.sort_key < run_key(run_id))
 
 
-def _in_conversation(tenant: str, conversation_id: str) -> Condition:
+def in_conversation(tenant: str, conversation_id: str) -> Condition:
+    """Return which items a conversation holds."""
     return and_(items.c.tenant == tenant, items.c.conversation_id == conversation_id, items.c.removed.is_(False))
 
 
@@ -56,11 +56,17 @@ def _read(connection: Connection, where: Condition) -> list[item_pb2.Item]:
     return [item_pb2.Item.FromString(item) for item in connection.scalars(query)]
 
 
-def _page(connection: Connection, where: Condition, page: ItemPage) -> tuple[list[item_pb2.Item], bool] | None:
+def this_item(item_id: str) -> Condition:
+    """Return which item has that id: its key alone may belong to one of another kind."""
+    return and_(items.c.sort_key == item_key(item_id), items.c.id == item_id)
+
+
+def page_of(connection: Connection, where: Condition, page: ItemPage) -> tuple[list[item_pb2.Item], bool] | None:
+    """Return a page of the items, and whether there is more; None where there is no item to begin after."""
     query = select(items.c.item).where(where)
     if page.after_item_id:
         key = item_key(page.after_item_id)
-        there = select(items.c.id).where(where, items.c.sort_key == key, items.c.id == page.after_item_id)
+        there = select(items.c.id).where(where, this_item(page.after_item_id))
         if connection.execute(there).first() is None:
             return None
         query = query.where(items.c.sort_key > key if page.ascending else items.c.sort_key < key)
@@ -79,12 +85,12 @@ def list_of_run(
         return None
     own = and_(items.c.run_id == run_id, items.c.is_output.is_(output))
     if output:
-        return _page(connection, own, page)
+        return page_of(connection, own, page)
     spec = run_pb2.RunSpec.FromString(row.spec)
     # The spec stays as it was asked for; the run before it may have been deleted since.
     spec.previous_run_id = row.previous_run_id or ""
     earlier = _earlier(connection, tenant, spec, run_id)
-    return _page(connection, own if earlier is None else or_(own, earlier), page)
+    return page_of(connection, own if earlier is None else or_(own, earlier), page)
 
 
 def find(connection: Connection, tenant: str, item_ids: Sequence[str]) -> dict[str, item_pb2.Item]:
@@ -93,99 +99,3 @@ def find(connection: Connection, tenant: str, item_ids: Sequence[str]) -> dict[s
     query = select(items.c.item).where(items.c.tenant == tenant, items.c.sort_key.in_(keys))
     found = (item_pb2.Item.FromString(item) for item in connection.scalars(query))
     return {item.id: item for item in found if item.id in item_ids}
-
-
-def create_conversation(
-    connection: Connection,
-    tenant: str,
-    conversation: conversation_pb2.Conversation,
-    first: Sequence[item_pb2.Item],
-) -> bool:
-    """Create the conversation with its first items."""
-    if get_conversation(connection, tenant, conversation.id) is not None:
-        return False
-    connection.execute(
-        insert(conversations).values(
-            tenant=tenant,
-            id=conversation.id,
-            create_time_ns=conversation.create_time.ToNanoseconds(),
-            conversation=conversation.SerializeToString(),
-        )
-    )
-    _add(connection, tenant, conversation.id, first)
-    return True
-
-
-def _add(connection: Connection, tenant: str, conversation_id: str, added: Iterable[item_pb2.Item]) -> None:
-    rows = [item_row(item, tenant, conversation_id, output=False) for item in added]
-    if rows:
-        connection.execute(insert(items), rows)
-
-
-def get_conversation(connection: Connection, tenant: str, conversation_id: str) -> conversation_pb2.Conversation | None:
-    """Return the conversation."""
-    found = (conversations.c.tenant == tenant, conversations.c.id == conversation_id)
-    row = connection.execute(select(conversations.c.conversation).where(*found)).first()
-    return None if row is None else conversation_pb2.Conversation.FromString(row.conversation)
-
-
-def list_conversations(
-    connection: Connection, tenant: str, before_ns: int | None, limit: int
-) -> list[conversation_pb2.Conversation]:
-    """Return conversations, newest first."""
-    query = select(conversations.c.conversation).where(conversations.c.tenant == tenant)
-    if before_ns is not None:
-        query = query.where(conversations.c.create_time_ns < before_ns)
-    query = query.order_by(conversations.c.create_time_ns.desc()).limit(limit)
-    return [conversation_pb2.Conversation.FromString(row) for row in connection.scalars(query)]
-
-
-def update_conversation(connection: Connection, tenant: str, conversation: conversation_pb2.Conversation) -> bool:
-    """Replace the conversation of that id."""
-    found = (conversations.c.tenant == tenant, conversations.c.id == conversation.id)
-    changed = update(conversations).where(*found).values(conversation=conversation.SerializeToString())
-    return connection.execute(changed).rowcount > 0
-
-
-def delete_conversation(connection: Connection, tenant: str, conversation_id: str) -> bool:
-    """Delete the conversation and the items that belong to it alone."""
-    found = (conversations.c.tenant == tenant, conversations.c.id == conversation_id)
-    if connection.execute(delete(conversations).where(*found)).rowcount == 0:
-        return False
-    held = and_(items.c.tenant == tenant, items.c.conversation_id == conversation_id)
-    connection.execute(delete(items).where(held, items.c.run_id.is_(None)))
-    connection.execute(update(items).where(held).values(removed=True))
-    return True
-
-
-def add_conversation_items(
-    connection: Connection, tenant: str, conversation_id: str, added: Sequence[item_pb2.Item]
-) -> bool:
-    """Add items at the end."""
-    if get_conversation(connection, tenant, conversation_id) is None:
-        return False
-    _add(connection, tenant, conversation_id, added)
-    return True
-
-
-def list_of_conversation(
-    connection: Connection, tenant: str, conversation_id: str, page: ItemPage
-) -> tuple[list[item_pb2.Item], bool] | None:
-    """Return a page of the conversation's items."""
-    return _page(connection, _in_conversation(tenant, conversation_id), page)
-
-
-def get_conversation_item(
-    connection: Connection, tenant: str, conversation_id: str, item_id: str
-) -> item_pb2.Item | None:
-    """Return one item of the conversation."""
-    this = and_(items.c.sort_key == item_key(item_id), items.c.id == item_id)
-    found = _read(connection, and_(_in_conversation(tenant, conversation_id), this))
-    return found[0] if found else None
-
-
-def remove_conversation_item(connection: Connection, tenant: str, conversation_id: str, item_id: str) -> bool:
-    """Take an item out of the conversation."""
-    this = and_(items.c.sort_key == item_key(item_id), items.c.id == item_id)
-    removed = update(items).where(_in_conversation(tenant, conversation_id), this).values(removed=True)
-    return connection.execute(removed).rowcount > 0

@@ -51,4 +51,5 @@ def due(connection: Connection, now_ns: int) -> list[DueJob]:
 
 def next_time(connection: Connection) -> int | None:
     """Return when the next job fires."""
-    return connection.scalar(select(func.min(jobs.c.next_time_ns)))
+    earliest: int | None = connection.scalar(select(func.min(jobs.c.next_time_ns)))
+    return earliest

@@ -3,8 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
+import structlog
 from breezeway.v1 import item_pb2, run_pb2
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy.exc import DataError, IntegrityError
 
 from breezeway_server.errors import CursorExpired
 from breezeway_server.events.ids import item_key
@@ -12,6 +14,11 @@ from breezeway_server.events.log_store import Append, NewRun, StoredFrames
 from breezeway_server.events.run_log import BATCH_BYTES
 from breezeway_server.events.turns import turn_start
 from breezeway_server.store.schema import events, items, requests, run_metadata, runs
+
+# What no store can write, now or later: a fault of ours, and no reason to try again.
+FAULTS = (IntegrityError, DataError)
+
+_logger = structlog.get_logger()
 
 _INSERT_RUN = insert(runs)
 _INSERT_EVENTS = insert(events)
@@ -47,6 +54,20 @@ def append(connection: Connection, appends: Sequence[Append]) -> frozenset[str]:
     return frozenset(append.run_id for append in appends) - {each.run_id for each in mine}
 
 
+def append_singly(connection: Connection, appends: Sequence[Append]) -> frozenset[str]:
+    """Write the events of many runs, each for itself; return the ids of those of which nothing was written."""
+    refused: set[str] = set()
+    for each in appends:
+        try:
+            # All in one transaction still: what is tried again must not have been written in part.
+            with connection.begin_nested():
+                refused |= append(connection, [each])
+        except FAULTS:
+            _logger.exception("append_refused", run_id=each.run_id, attempt=each.attempt, first=each.first)
+            refused.add(each.run_id)
+    return frozenset(refused)
+
+
 def _event_rows(append: Append) -> Iterator[dict[str, object]]:
     # A row is read as a whole, so what was said in a flood is cut into several: readers that stall hold one each.
     start, size = 0, 0
@@ -73,6 +94,7 @@ def _create(connection: Connection, fresh: Sequence[tuple[Append, NewRun]]) -> N
             # Its first events may have led it on already.
             "state": append.state,
             "attempt": append.attempt,
+            "unreleased": 1,
             "conversation_id": new.spec.conversation_id or None,
             "previous_run_id": new.spec.previous_run_id or None,
             "explicit_history": new.spec.explicit_history,

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from breezeway.v1 import item_pb2, run_pb2
-from sqlalchemy import Connection, Row, delete, exists, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, exists, func, insert, select, text, update
 
 from breezeway_server.events.fold import fold
 from breezeway_server.events.framing import decode
+from breezeway_server.store import request_rows
 from breezeway_server.store.base import EarlierRequest, RunFilter, RunHead, UnfinishedRun
 from breezeway_server.store.log_rows import read_all, write_metadata
 from breezeway_server.store.schema import events, grants, items, requests, run_metadata, runs
@@ -96,7 +97,8 @@ def update_metadata(connection: Connection, tenant: str, run_id: str, metadata: 
 def delete_(connection: Connection, tenant: str, run_id: str) -> bool:
     """Delete the run with all that is its own: the tables' foreign keys see to that.
 
-    Runs that went on from it then go on from the one before it, so that they lose its part of the history alone.
+    Runs that went on from it then go on from the one before it, so that they lose its part of the history alone. What
+    it read of a conversation is part of that: no other row says where in the conversation it was.
     """
     this = (runs.c.tenant == tenant, runs.c.id == run_id)
     row = connection.execute(select(runs.c.previous_run_id, runs.c.explicit_history).where(*this)).first()
@@ -118,14 +120,24 @@ def find_request(connection: Connection, tenant: str, request_id: str) -> Earlie
 
 def unfinished(connection: Connection) -> list[UnfinishedRun]:
     """Return the runs that have not ended."""
-    query = select(runs.c.id, runs.c.tenant, runs.c.attempt).where(runs.c.end_time_ns.is_(None)).order_by(runs.c.id)
+    columns = (runs.c.id, runs.c.tenant, runs.c.attempt, runs.c.unreleased)
+    query = select(*columns).where(runs.c.end_time_ns.is_(None)).order_by(runs.c.id)
     return [UnfinishedRun(*row) for row in connection.execute(query)]
 
 
 def claim(connection: Connection, run_id: str, attempt: int) -> bool:
     """Make `attempt` + 1 the run's attempt."""
     held = (runs.c.id == run_id, runs.c.attempt == attempt, runs.c.end_time_ns.is_(None))
-    return connection.execute(update(runs).where(*held).values(attempt=attempt + 1)).rowcount > 0
+    begun = {runs.c.attempt: attempt + 1, runs.c.unreleased: runs.c.unreleased + 1}
+    return connection.execute(update(runs).where(*held).values(begun)).rowcount > 0
+
+
+def release(connection: Connection, attempts: Mapping[str, int]) -> None:
+    """Note that attempts have let go of their runs."""
+    held = (runs.c.id == bindparam("run"), runs.c.attempt == bindparam("held"), runs.c.end_time_ns.is_(None))
+    released = update(runs).where(*held).values(unreleased=runs.c.unreleased - 1)
+    if attempts:
+        connection.execute(released, [{"run": run_id, "held": attempt} for run_id, attempt in attempts.items()])
 
 
 def grant(connection: Connection, tenant: str, agent: str, tool: str, scope: str) -> None:
@@ -148,12 +160,15 @@ def expire(connection: Connection, ended_before_ns: int, requested_before_ns: in
     """Forget events and request ids that are past their time."""
     old_runs = (
         select(runs.c.id)
-        .where(runs.c.end_time_ns < ended_before_ns, exists().where(events.c.run_id == runs.c.id))
+        # As the index has it: the planner then sees that it holds all there is to find.
+        .where(runs.c.end_time_ns < ended_before_ns, text("log_kept"))
+        .order_by(runs.c.end_time_ns)
         .limit(limit)
     )
     old = list(connection.scalars(old_runs))
     if old:
         connection.execute(delete(events).where(events.c.run_id.in_(old)))
+        connection.execute(update(runs).where(runs.c.id.in_(old)).values(log_kept=False))
     old_requests = (
         select(requests.c.tenant, requests.c.request_id)
         .where(requests.c.create_time_ns < requested_before_ns)
@@ -162,4 +177,4 @@ def expire(connection: Connection, ended_before_ns: int, requested_before_ns: in
     keys = connection.execute(old_requests).all()
     for tenant, request_id in keys:
         connection.execute(delete(requests).where(requests.c.tenant == tenant, requests.c.request_id == request_id))
-    return len(old) + len(keys)
+    return len(old) + len(keys) + request_rows.expire(connection, requested_before_ns, limit)

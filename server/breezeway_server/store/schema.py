@@ -5,6 +5,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
@@ -12,6 +13,8 @@ from sqlalchemy import (
     Table,
     Text,
     false,
+    text,
+    true,
 )
 
 metadata = MetaData(
@@ -33,11 +36,15 @@ runs = Table(
     Column("dialect", Text, nullable=False),
     Column("state", Integer, nullable=False),
     Column("attempt", Integer, nullable=False),
+    # How many of its attempts were begun and not let go of: each took its server with it, unless it is the newest.
+    Column("unreleased", Integer, nullable=False),
     Column("conversation_id", Text),
     Column("previous_run_id", Text),
     Column("explicit_history", Boolean, nullable=False),
     Column("create_time_ns", BigInteger, nullable=False),
     Column("end_time_ns", BigInteger),
+    # Whether its events are still there.
+    Column("log_kept", Boolean, nullable=False, server_default=true()),
     Column("spec", LargeBinary, nullable=False),
     Column("result", LargeBinary),
     Index("ix_runs_tenant_id", "tenant", "id"),
@@ -46,7 +53,8 @@ runs = Table(
     Index("ix_runs_previous", "tenant", "previous_run_id"),
     # Few runs are under way at a time: recovery finds them without reading the others.
     Index("ix_runs_unfinished", "id", sqlite_where=Column("end_time_ns").is_(None)),
-    Index("ix_runs_end_time_ns", "end_time_ns"),
+    # Most runs have ended long ago, and their events are gone: what is to be forgotten is found without reading them.
+    Index("ix_runs_log_kept", "end_time_ns", sqlite_where=text("end_time_ns IS NOT NULL AND log_kept")),
 )
 
 # What a run's metadata holds, so that lists can be filtered by it.
@@ -99,6 +107,23 @@ requests = Table(
     Index("ix_requests_run_id", "run_id"),
 )
 
+# The request ids that callers chose for what they put into conversations; `item_ids` is a JSON array.
+conversation_requests = Table(
+    "conversation_requests",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("request_id", Text, primary_key=True),
+    Column("conversation_id", Text, nullable=False),
+    Column("item_ids", Text, nullable=False),
+    Column("request_hash", LargeBinary, nullable=False),
+    Column("create_time_ns", BigInteger, nullable=False),
+    ForeignKeyConstraint(
+        ["tenant", "conversation_id"], ["conversations.tenant", "conversations.id"], ondelete="CASCADE"
+    ),
+    Index("ix_conversation_requests_create_time_ns", "create_time_ns"),
+    Index("ix_conversation_requests_conversation", "tenant", "conversation_id"),
+)
+
 # Conversations; `conversation` is the Conversation message.
 conversations = Table(
     "conversations",
@@ -107,7 +132,7 @@ conversations = Table(
     Column("id", Text, primary_key=True),
     Column("create_time_ns", BigInteger, nullable=False),
     Column("conversation", LargeBinary, nullable=False),
-    Index("ix_conversations_create_time_ns", "tenant", "create_time_ns"),
+    Index("ix_conversations_create_time_ns", "tenant", "create_time_ns", "id"),
 )
 
 # Leave that was given for more than one call: of this agent's tool, in one scope. The scope is a conversation or a

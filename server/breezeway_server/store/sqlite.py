@@ -22,11 +22,13 @@ from sqlalchemy.pool import QueuePool
 
 from breezeway_server.errors import Unavailable
 from breezeway_server.events.log_store import Append, StoredFrames
-from breezeway_server.store import item_rows, job_rows, key_rows, log_rows, profile_rows, run_rows
+from breezeway_server.store import conversation_rows, item_rows, job_rows, key_rows, log_rows, profile_rows, run_rows
 from breezeway_server.store.base import (
+    Created,
     DueJob,
     EarlierRequest,
     ItemPage,
+    Request,
     RunFilter,
     RunHead,
     StoredKey,
@@ -58,6 +60,8 @@ class SqliteStore:
     async def _run(self, threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
         try:
             return await asyncio.get_running_loop().run_in_executor(threads, work)
+        except log_rows.FAULTS:
+            raise
         except DBAPIError as error:
             raise Unavailable("STORE_UNAVAILABLE", "The store cannot be used now; try again.", 1.0) from error
 
@@ -85,7 +89,11 @@ class SqliteStore:
 
     async def append(self, appends: Sequence[Append]) -> frozenset[str]:
         """See `Store`."""
-        return await self._write(log_rows.append, appends)
+        try:
+            return await self._write(log_rows.append, appends)
+        except log_rows.FAULTS:
+            # What is wrong with one run is not the others' fault.
+            return await self._write(log_rows.append_singly, appends)
 
     async def read_events(self, run_id: str, after: int, limit: int) -> list[StoredFrames]:
         """See `Store`."""
@@ -131,6 +139,10 @@ class SqliteStore:
         """See `Store`."""
         return await self._write(run_rows.claim, run_id, attempt)
 
+    async def release(self, attempts: Mapping[str, int]) -> None:
+        """See `Store`."""
+        await self._write(run_rows.release, attempts)
+
     async def history(self, tenant: str, spec: run_pb2.RunSpec, before_run_id: str) -> list[item_pb2.Item]:
         """See `Store`."""
         return await self._read(item_rows.history, tenant, spec, before_run_id)
@@ -157,47 +169,57 @@ class SqliteStore:
         """See `Store`."""
         return await self._write(run_rows.expire, ended_before_ns, requested_before_ns, limit)
 
-    async def create_conversation(
-        self, tenant: str, conversation: conversation_pb2.Conversation, items: Sequence[item_pb2.Item]
-    ) -> bool:
+    async def find_created(self, tenant: str, request: Request) -> Created | None:
         """See `Store`."""
-        return await self._write(item_rows.create_conversation, tenant, conversation, items)
+        return await self._read(conversation_rows.created, tenant, request)
+
+    async def create_conversation(
+        self,
+        tenant: str,
+        conversation: conversation_pb2.Conversation,
+        items: Sequence[item_pb2.Item],
+        request: Request | None = None,
+    ) -> conversation_pb2.Conversation | None:
+        """See `Store`."""
+        return await self._write(conversation_rows.create, tenant, conversation, items, request)
 
     async def get_conversation(self, tenant: str, conversation_id: str) -> conversation_pb2.Conversation | None:
         """See `Store`."""
-        return await self._read(item_rows.get_conversation, tenant, conversation_id)
+        return await self._read(conversation_rows.get, tenant, conversation_id)
 
     async def list_conversations(
-        self, tenant: str, before_ns: int | None, limit: int
+        self, tenant: str, before: tuple[int, str] | None, limit: int
     ) -> list[conversation_pb2.Conversation]:
         """See `Store`."""
-        return await self._read(item_rows.list_conversations, tenant, before_ns, limit)
+        return await self._read(conversation_rows.list_, tenant, before, limit)
 
     async def update_conversation(self, tenant: str, conversation: conversation_pb2.Conversation) -> bool:
         """See `Store`."""
-        return await self._write(item_rows.update_conversation, tenant, conversation)
+        return await self._write(conversation_rows.update_, tenant, conversation)
 
     async def delete_conversation(self, tenant: str, conversation_id: str) -> bool:
         """See `Store`."""
-        return await self._write(item_rows.delete_conversation, tenant, conversation_id)
+        return await self._write(conversation_rows.delete_, tenant, conversation_id)
 
-    async def add_conversation_items(self, tenant: str, conversation_id: str, items: Sequence[item_pb2.Item]) -> bool:
+    async def add_conversation_items(
+        self, tenant: str, conversation_id: str, items: Sequence[item_pb2.Item], request: Request | None = None
+    ) -> Sequence[item_pb2.Item] | None:
         """See `Store`."""
-        return await self._write(item_rows.add_conversation_items, tenant, conversation_id, items)
+        return await self._write(conversation_rows.add_items, tenant, conversation_id, items, request)
 
     async def list_conversation_items(
         self, tenant: str, conversation_id: str, page: ItemPage
     ) -> tuple[list[item_pb2.Item], bool] | None:
         """See `Store`."""
-        return await self._read(item_rows.list_of_conversation, tenant, conversation_id, page)
+        return await self._read(conversation_rows.list_items, tenant, conversation_id, page)
 
     async def get_conversation_item(self, tenant: str, conversation_id: str, item_id: str) -> item_pb2.Item | None:
         """See `Store`."""
-        return await self._read(item_rows.get_conversation_item, tenant, conversation_id, item_id)
+        return await self._read(conversation_rows.get_item, tenant, conversation_id, item_id)
 
     async def remove_conversation_item(self, tenant: str, conversation_id: str, item_id: str) -> bool:
         """See `Store`."""
-        return await self._write(item_rows.remove_conversation_item, tenant, conversation_id, item_id)
+        return await self._write(conversation_rows.remove_item, tenant, conversation_id, item_id)
 
     async def put_profile(self, profile: StoredProfile) -> None:
         """See `Store`."""

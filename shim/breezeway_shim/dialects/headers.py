@@ -50,10 +50,15 @@ def run_options(request: web.Request) -> RunOptions:
         raise RequestError("The header X-On-Disconnect must be cancel or continue.", code="invalid_value")
     return RunOptions(
         conversation_id=conversation_in(request),
-        request_id=text_header(request, "Idempotency-Key"),
+        request_id=request_id_in(request),
         on_disconnect=_DISCONNECT.get(on_disconnect, stream_service_pb2.DISCONNECT_POLICY_UNSPECIFIED),
         busy_policy=busy_policy_of(text_header(request, "X-Conversation-Busy"), "The header X-Conversation-Busy"),
     )
+
+
+def request_id_in(request: web.Request) -> str:
+    """The caller's own name for what is to be created; empty where there is none. Raises `RequestError`."""
+    return text_header(request, "Idempotency-Key")
 
 
 def busy_policy_of(text: str, place: str, param: str | None = None) -> run_pb2.BusyPolicy.ValueType:

@@ -48,7 +48,8 @@ async def test_a_conversation_is_created_read_changed_and_deleted(openai_http: O
     expected = (404, "conversation_not_found", None)
     for method, below in (("GET", ""), ("DELETE", ""), ("GET", "/items"), ("GET", "/items/msg_1")):
         assert await openai_http.error(method, f"/v1/conversations{path}{below}") == expected
-    assert await openai_http.refused(input="hi", conversation=created["id"]) == expected
+    refused = await openai_http.refused(input="hi", conversation=created["id"])
+    assert refused == (404, "conversation_not_found", "conversation")
 
 
 @pytest.mark.parametrize("body", [None, {}, {"metadata": None, "items": None}], ids=["no body", "empty", "nulls"])
@@ -231,7 +232,7 @@ async def test_a_busy_conversation_is_locked_unless_the_request_says_what_to_do(
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
-        ({"conversation": UNKNOWN}, (404, "conversation_not_found", None)),
+        ({"conversation": UNKNOWN}, (404, "conversation_not_found", "conversation")),
         ({"conversation": ""}, (400, "invalid_value", "conversation")),
         ({"conversation": {}}, (400, "missing_required_parameter", "conversation.id")),
         ({"conversation": "../etc"}, (400, None, "conversation")),
@@ -260,7 +261,7 @@ async def test_a_conversation_that_cannot_be_is_refused_by_name(
     [
         ("", {"items": [message("user", "x")] * 21}, (400, "invalid_value", "items")),
         ("", {"items": [{"type": "message", "content": "x"}]}, (400, "missing_required_parameter", "items[0].role")),
-        ("", {"items": [{"id": "msg_unknown"}]}, (404, "not_found", None)),
+        ("", {"items": [{"id": "msg_unknown"}]}, (404, "not_found", "items[0].id")),
         ("", {"metadata": {"k": "v" * 513}}, (400, None, "metadata.k")),
         ("", [], (400, None, None)),
         (f"/{UNKNOWN}", {"metadata": {}}, (404, "conversation_not_found", None)),

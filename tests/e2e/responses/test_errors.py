@@ -22,7 +22,26 @@ FAULTS: list[tuple[str, Any, tuple[int, str | None, str | None]]] = [
     ("unknown role", {"input": [{"role": "robot", "content": "hi"}]}, (400, "invalid_value", "input[0].role")),
     ("no content", {"input": [{"role": "user"}]}, (400, "missing_required_parameter", "input[0].content")),
     ("unknown call id", {"input": [*HI, output_of("call_x", "?")]}, (400, "call_not_found", "input[1].call_id")),
-    ("unknown reference", {"input": [{"type": "item_reference", "id": "msg_x"}]}, (404, "not_found", None)),
+    (
+        "unknown reference",
+        {"input": [{"role": "user", "content": "hi"}, {"type": "item_reference", "id": "msg_x"}]},
+        (404, "not_found", "input[1].id"),
+    ),
+    (
+        "unknown reference in the history",
+        {"input": "hi", "conversation_history": [{"type": "item_reference", "id": "msg_x"}]},
+        (404, "not_found", "conversation_history[0].id"),
+    ),
+    (
+        "unknown response",
+        {"input": "hi", "previous_response_id": "resp_x"},
+        (400, "previous_response_not_found", "previous_response_id"),
+    ),
+    (
+        "unknown conversation",
+        {"input": "hi", "conversation": "conv_x"},
+        (404, "conversation_not_found", "conversation"),
+    ),
     (
         "audio",
         {"input": [{"role": "user", "content": [{"type": "input_audio"}]}]},

@@ -132,6 +132,22 @@ async def test_a_run_is_not_begun_for_ever(tmp_path: Path) -> None:
         assert not agent.script(run_id).begun.is_set()
 
 
+async def test_a_run_outlives_any_number_of_drains(tmp_path: Path) -> None:
+    agent = ScriptedAgent()
+    async with running(tmp_path, agent, max_attempts=1) as stack:
+        run_id = await stack.create()
+        await agent.script(run_id).begun.wait()
+    for _ in range(3):
+        agent = ScriptedAgent()
+        async with running(tmp_path, agent, max_attempts=1) as stack:
+            await agent.script(run_id).begun.wait()
+    agent = ScriptedAgent()
+    async with running(tmp_path, agent, max_attempts=1) as stack:
+        agent.script(run_id).end()
+        run = await stack.ended(run_id)
+        assert (run.state, run.attempt) == (run_pb2.RUN_STATE_COMPLETED, 5)
+
+
 async def test_a_server_that_drains_lets_runs_end_in_their_time(tmp_path: Path) -> None:
     agent = ScriptedAgent()
     async with running(tmp_path, agent) as stack:

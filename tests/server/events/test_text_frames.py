@@ -1,12 +1,11 @@
 """Frames of text deltas that are put together by hand are the ones that protobuf writes."""
 
 from breezeway.v1 import event_pb2
+from breezeway_server.events.framing import frame
+from breezeway_server.events.text_frames import TextFrames
 from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
-
-from breezeway_server.events.framing import frame
-from breezeway_server.events.text_frames import TextFrames
 
 TEXTS = st.text(min_size=1).filter(lambda text: not any("\ud800" <= character <= "\udfff" for character in text))
 
@@ -17,7 +16,9 @@ TEXTS = st.text(min_size=1).filter(lambda text: not any("\ud800" <= character <=
     item_id=st.text("msg_0123456789abcdef", min_size=1, max_size=60),
     content_index=st.integers(0, 200),
     deltas=st.lists(
-        st.tuples(st.integers(1, 2**40), st.integers(1_000_000_000, 2**62), TEXTS | st.just("x" * 20_000)), min_size=1, max_size=5
+        st.tuples(st.integers(1, 2**40), st.integers(1_000_000_000, 2**62), TEXTS | st.just("x" * 20_000)),
+        min_size=1,
+        max_size=5,
     ),
 )
 def test_a_text_frame_is_what_protobuf_writes(

@@ -7,6 +7,7 @@ import grpc
 import pytest
 from breezeway.v1 import (
     agent_registry_service_pb2_grpc,
+    job_service_pb2_grpc,
     run_service_pb2_grpc,
     store_service_pb2_grpc,
     stream_service_pb2_grpc,
@@ -24,6 +25,7 @@ class Client:
     streams: "stream_service_pb2_grpc.StreamServiceAsyncStub"
     store: "store_service_pb2_grpc.StoreServiceAsyncStub"
     agents: "agent_registry_service_pb2_grpc.AgentRegistryServiceAsyncStub"
+    jobs: "job_service_pb2_grpc.JobServiceAsyncStub"
 
     @classmethod
     def of(cls, channel: grpc.aio.Channel) -> "Client":
@@ -33,6 +35,7 @@ class Client:
             stream_service_pb2_grpc.StreamServiceStub(channel),
             store_service_pb2_grpc.StoreServiceStub(channel),
             agent_registry_service_pb2_grpc.AgentRegistryServiceStub(channel),
+            job_service_pb2_grpc.JobServiceStub(channel),
         )
 
 

@@ -99,32 +99,30 @@ async def test_maps_in_another_order_are_the_same_body(client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("request_", "code", "reason"),
+    ("request_", "reason", "field"),
     [
-        (wanted(agent="nobody"), grpc.StatusCode.NOT_FOUND, "AGENT_NOT_FOUND"),
-        (wanted(agent="n" * 100_000), grpc.StatusCode.NOT_FOUND, "AGENT_NOT_FOUND"),
-        (wanted(previous_run_id=NOWHERE), grpc.StatusCode.NOT_FOUND, "PREVIOUS_RUN_NOT_FOUND"),
-        (wanted(previous_run_id="nonsense"), grpc.StatusCode.NOT_FOUND, "PREVIOUS_RUN_NOT_FOUND"),
-        (wanted(conversation_id="conv_nowhere"), grpc.StatusCode.NOT_FOUND, "CONVERSATION_NOT_FOUND"),
+        (wanted(agent="nobody"), "AGENT_NOT_FOUND", "spec.agent"),
+        (wanted(agent="n" * 100_000), "AGENT_NOT_FOUND", "spec.agent"),
+        (wanted(previous_run_id=NOWHERE), "PREVIOUS_RUN_NOT_FOUND", "spec.previous_run_id"),
+        (wanted(previous_run_id="nonsense"), "PREVIOUS_RUN_NOT_FOUND", "spec.previous_run_id"),
+        (wanted(conversation_id="conv_nowhere"), "CONVERSATION_NOT_FOUND", "spec.conversation_id"),
         (
             Create(
                 spec=run_pb2.RunSpec(agent="scripted"),
                 input=[item_pb2.Item(item_reference=item_pb2.ItemReference(id="\u00e4" * 50_000))],
             ),
-            grpc.StatusCode.NOT_FOUND,
             "ITEM_NOT_FOUND",
+            "input[0].item_reference.id",
         ),
     ],
 )
-async def test_what_is_named_must_be_there(
-    client: Client, request_: Create, code: grpc.StatusCode, reason: str
-) -> None:
+async def test_what_is_named_must_be_there(client: Client, request_: Create, reason: str, field: str) -> None:
     refusal = await refused(client.runs.CreateRun(request_))
-    assert (refusal.code, refusal.reason) == (code, reason)
+    assert (refusal.code, refusal.reason, refusal.field) == (grpc.StatusCode.NOT_FOUND, reason, field)
     counted = run_service_pb2.CountTokensRequest(spec=request_.spec, input=request_.input)
     if reason != "CONVERSATION_NOT_FOUND":
         refusal = await refused(client.runs.CountTokens(counted))
-        assert (refusal.code, refusal.reason) == (code, reason)
+        assert (refusal.code, refusal.reason, refusal.field) == (grpc.StatusCode.NOT_FOUND, reason, field)
 
 
 async def test_a_fault_names_its_field(client: Client) -> None:
@@ -266,6 +264,7 @@ async def test_an_approval_is_decided_once(client: Client, stack: Stack, agent: 
     assert (refusal.code, refusal.field) == (grpc.StatusCode.INVALID_ARGUMENT, "decision")
     refusal = await refused(client.runs.ResolveApproval(resolve(run_id=run.id, decision=once)))
     assert (refusal.code, refusal.reason) == (grpc.StatusCode.NOT_FOUND, "APPROVAL_NOT_FOUND")
+    assert refusal.field == "approval_request_id"
     waiting = asyncio.ensure_future(script.contexts[0].approval("c1"))
     request_id = (await stack.seen(run.id, "approval_requested")).approval_requested.item_id
     decided = await client.runs.ResolveApproval(

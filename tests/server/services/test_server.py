@@ -17,12 +17,21 @@ from tests.server.services.conftest import Client
 from tests.server.services.statuses import refused
 from tests.support.server import Stack
 
-SERVICES = ["AgentRegistryService", "KeyService", "RunService", "StoreService", "StreamService"]
+SERVICES = ["AgentRegistryService", "JobService", "KeyService", "RunService", "StoreService", "StreamService"]
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 def server_of(stack: Stack) -> GrpcServer:
-    return GrpcServer(stack.supervisor, stack.agents, stack.store, stack.new_id, max_message_bytes=1_000_000, keys=KeyRing([]))
+    return GrpcServer(
+        stack.supervisor,
+        stack.agents,
+        stack.store,
+        stack.new_id,
+        max_message_bytes=1_000_000,
+        keys=KeyRing([]),
+        profiles=stack.profiles,
+        jobs=stack.jobs,
+    )
 
 
 async def test_reflection_lists_and_describes_every_service(client: Client, stack: Stack) -> None:

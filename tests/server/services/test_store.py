@@ -1,5 +1,7 @@
 """StoreService over a real channel."""
 
+import asyncio
+
 import grpc
 import pytest
 from breezeway.v1 import item_pb2, run_pb2, store_service_pb2
@@ -12,6 +14,7 @@ from tests.support.server import ScriptedAgent, Stack, texts
 
 NOT_FOUND, INVALID = grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT
 Create = store_service_pb2.CreateConversationRequest
+Add = store_service_pb2.CreateConversationItemsRequest
 Items = store_service_pb2.ListConversationItemsRequest
 RunItems = store_service_pb2.ListRunItemsRequest
 OUTPUT = store_service_pb2.RUN_ITEM_KIND_OUTPUT
@@ -81,7 +84,8 @@ async def test_conversations_are_listed_newest_first_in_pages(client: Client) ->
 
 
 @pytest.mark.parametrize(
-    ("token", "size"), [("nonsense", 0), ("-1", 0), ("9" * 40, 0), ("9" * 19, 0), ("", -1), ("", 1001)]
+    ("token", "size"),
+    [("nonsense", 0), ("-1", 0), ("9" * 40, 0), ("9" * 19, 0), ("9" * 19 + "_x", 0), ("1_", 0), ("", -1), ("", 1001)],
 )
 async def test_a_page_of_conversations_that_cannot_be(client: Client, token: str, size: int) -> None:
     query = store_service_pb2.ListConversationsRequest(page_token=token, page_size=size)
@@ -161,6 +165,59 @@ async def test_a_busy_conversation_takes_no_items(client: Client, stack: Stack, 
     await stack.events(run_id)
     await client.store.CreateConversationItems(request)
     assert await listed(client, "talk") == ["1?", "1!", "by hand"]
+
+
+async def test_a_busy_conversation_is_not_deleted(client: Client, stack: Stack, agent: ScriptedAgent) -> None:
+    run_id = await stack.create("1?", conversation_id="talk")
+    request = store_service_pb2.DeleteConversationRequest(conversation_id="talk")
+    refusal = await refused(client.store.DeleteConversation(request))
+    assert (refusal.code, refusal.reason) == (grpc.StatusCode.ABORTED, "CONVERSATION_LOCKED")
+    assert run_id in refusal.message
+    agent.script(run_id).end()
+    await stack.events(run_id)
+    await client.store.DeleteConversation(request)
+    assert (await refused(client.store.DeleteConversation(request))).reason == "CONVERSATION_NOT_FOUND"
+
+
+async def test_the_same_request_is_the_same_conversation(client: Client) -> None:
+    request = Create(request_id="key", metadata={"a": "1", "b": "2"}, items=[said("hello")])
+    # Those that come at once are one too.
+    made = await asyncio.gather(*(client.store.CreateConversation(request) for _ in range(5)))
+    assert len({answer.SerializeToString(deterministic=True) for answer in made}) == 1
+    name = made[0].conversation.id
+    assert await listed(client, name) == ["hello"]
+    found = await client.store.ListConversations(store_service_pb2.ListConversationsRequest())
+    assert [each.id for each in found.conversations] == [name]
+    named = Create(request_id="named", conversation_id="talk")
+    assert await client.store.CreateConversation(named) == await client.store.CreateConversation(named)
+
+
+async def test_the_same_request_adds_the_same_items(client: Client, stack: Stack, agent: ScriptedAgent) -> None:
+    name = await create(client, "talk")
+    request = store_service_pb2.CreateConversationItemsRequest(
+        conversation_id=name, items=[said("one"), said("two")], request_id="key"
+    )
+    added = await asyncio.gather(*(client.store.CreateConversationItems(request) for _ in range(5)))
+    assert [answer == added[0] for answer in added] == [True] * 5
+    assert await listed(client, name) == ["one", "two"]
+    # Nothing is added, so nothing stands in the way.
+    run_id = await stack.create("1?", conversation_id=name)
+    assert await client.store.CreateConversationItems(request) == added[0]
+    agent.script(run_id).end()
+
+
+async def test_the_same_request_id_with_another_body_is_refused(client: Client) -> None:
+    name = await create(client, "talk")
+    await client.store.CreateConversation(Create(request_id="key"))
+    for call in (
+        client.store.CreateConversation(Create(request_id="key", metadata={"a": "b"})),
+        client.store.CreateConversationItems(Add(request_id="key", conversation_id=name, items=[said("x")])),
+    ):
+        refusal = await refused(call)
+        assert (refusal.code, refusal.reason) == (grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED")
+    refusal = await refused(client.store.CreateConversation(Create(request_id="x" * 256)))
+    assert (refusal.code, refusal.field) == (INVALID, "request_id")
+    assert await listed(client, name) == []
 
 
 async def test_items_of_a_run_are_listed(client: Client, stack: Stack, agent: ScriptedAgent) -> None:

@@ -69,14 +69,14 @@ async def test_a_run_is_streamed_as_it_happens(client: Client, agent: ScriptedAg
 
 
 async def test_what_is_ready_comes_in_one_message(tmp_path: Path) -> None:
-    eager = PlainAgent("scripted", *[TextDelta("x")] * 500)
+    eager = PlainAgent("scripted", *[TextDelta("x")] * 100)
     async with running(tmp_path, eager) as stack, serving(stack) as channel:
         client = Client.of(channel)
         run_id = await stack.create()
         await stack.settled(run_id)
         responses = [response async for response in client.streams.FollowRun(Follow(run_id=run_id))]
         assert len(responses) == 1
-        assert len(responses[0].events) == 505
+        assert len(responses[0].events) == 105
 
 
 @pytest.mark.parametrize("durability", [LOGGED, MEMORY])

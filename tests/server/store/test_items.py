@@ -6,7 +6,8 @@ from typing import NamedTuple
 import pytest
 from breezeway.v1 import conversation_pb2, item_pb2, run_pb2
 from breezeway_server.engine.admission import take_in
-from breezeway_server.store.base import ItemPage, RunFilter, Store
+from breezeway_server.errors import RequestIdReused
+from breezeway_server.store.base import Created, ItemPage, Request, RunFilter, Store
 
 from tests.server.store.builders import ALL, NOW, StoredRun, append, begun, ended, new_id
 from tests.support.agents import called, said
@@ -225,8 +226,92 @@ async def test_conversations_are_listed_newest_first_in_pages(store: Store) -> N
         await store.create_conversation("t", each, [])
     assert await store.list_conversations("t", None, 10) == made[::-1]
     assert await store.list_conversations("t", None, 2) == made[:2:-1]
-    assert await store.list_conversations("t", NOW + 3, 2) == made[2:0:-1]
-    assert await store.list_conversations("t", NOW, 2) == []
+    assert await store.list_conversations("t", (NOW + 3, "c3"), 2) == made[2:0:-1]
+    assert await store.list_conversations("t", (NOW, "c0"), 2) == []
+
+
+def request(name: str = "key", body: bytes = b"body", created: int = NOW) -> Request:
+    return Request(name, body, created)
+
+
+async def test_the_same_request_is_the_same_conversation(store: Store) -> None:
+    made = conversation("first")
+    assert await store.find_created("t", request()) is None
+    assert await store.create_conversation("t", made, by_hand("1"), request()) == made
+    assert await store.create_conversation("t", conversation("second"), by_hand("2"), request()) == made
+    assert await store.find_created("t", request()) == Created(made, [])
+    assert await store.list_conversations("t", None, 10) == [made]
+    assert await history(store, conversation_id="first") == ["1"]
+    changed = conversation("first", topic="changed")
+    await store.update_conversation("t", changed)
+    assert await store.create_conversation("t", conversation("second"), [], request()) == changed
+    # Of another tenant it is another request.
+    assert await store.find_created("other", request()) is None
+    assert await store.create_conversation("other", conversation("third"), [], request()) == conversation("third")
+
+
+async def test_the_same_request_adds_the_same_items(store: Store) -> None:
+    await store.create_conversation("t", conversation("talk"), [])
+    hand = by_hand("1", "2")
+    assert await store.add_conversation_items("t", "elsewhere", hand, request()) is None
+    assert await store.add_conversation_items("t", "talk", hand, request()) == hand
+    assert await store.add_conversation_items("t", "talk", by_hand("1", "2"), request()) == hand
+    assert await history(store, conversation_id="talk") == ["1", "2"]
+    await store.remove_conversation_item("t", "talk", hand[0].id)
+    assert await store.find_created("t", request()) == Created(conversation("talk"), hand)
+    assert await store.add_conversation_items("t", "talk", hand, request()) == hand
+    assert await history(store, conversation_id="talk") == ["2"]
+
+
+async def test_the_same_request_with_another_body_changes_nothing(store: Store) -> None:
+    await store.create_conversation("t", conversation("talk"), [], request())
+    other = request(body=b"other")
+    with pytest.raises(RequestIdReused):
+        await store.find_created("t", other)
+    with pytest.raises(RequestIdReused):
+        await store.create_conversation("t", conversation("second"), [], other)
+    with pytest.raises(RequestIdReused):
+        await store.add_conversation_items("t", "talk", by_hand("1"), other)
+    assert await store.list_conversations("t", None, 10) == [conversation("talk")]
+    assert await history(store, conversation_id="talk") == []
+
+
+async def test_a_name_that_is_taken_uses_up_no_request(store: Store) -> None:
+    await store.create_conversation("t", conversation("talk"), [])
+    assert await store.create_conversation("t", conversation("talk"), [], request()) is None
+    assert await store.find_created("t", request()) is None
+
+
+async def test_requests_of_conversations_are_forgotten_in_time(store: Store) -> None:
+    for number in range(3):
+        await store.create_conversation(
+            "t", conversation(f"c{number}"), [], request(f"r{number}", created=NOW + number)
+        )
+    assert await store.expire(ended_before_ns=0, requested_before_ns=NOW, limit=10) == 0
+    assert await store.expire(ended_before_ns=0, requested_before_ns=NOW + 2, limit=1) == 1
+    known = [await store.find_created("t", request(f"r{number}")) is not None for number in range(3)]
+    assert known == [False, True, True]
+    assert await store.expire(ended_before_ns=0, requested_before_ns=NOW + 2, limit=10) == 1
+    assert await store.get_conversation("t", "c0") == conversation("c0")
+
+
+async def test_a_request_goes_with_its_conversation(store: Store) -> None:
+    await store.create_conversation("t", conversation("talk"), [], request())
+    await store.add_conversation_items("t", "talk", by_hand("1"), request("items"))
+    await store.delete_conversation("t", "talk")
+    assert await store.find_created("t", request()) is None
+    assert await store.find_created("t", request("items")) is None
+    assert await store.create_conversation("t", conversation("talk"), [], request()) == conversation("talk")
+
+
+async def test_conversations_of_one_moment_are_all_listed(store: Store) -> None:
+    made = [conversation(f"c{number}", NOW) for number in range(5)]
+    for each in made:
+        await store.create_conversation("t", each, [])
+    got: list[conversation_pb2.Conversation] = []
+    while page := await store.list_conversations("t", (NOW, got[-1].id) if got else None, 2):
+        got += page
+    assert got == made[::-1]
 
 
 async def test_a_conversation_can_be_changed(store: Store) -> None:

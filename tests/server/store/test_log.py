@@ -7,6 +7,7 @@ from breezeway.v1 import event_pb2, run_pb2
 from breezeway_server.errors import CursorExpired
 from breezeway_server.events.framing import decode
 from breezeway_server.store.base import RunFilter, Store
+from structlog.testing import capture_logs
 
 from tests.server.store.builders import NOW, StoredRun, append, begun, ended
 from tests.support.logs import START_SECONDS
@@ -55,6 +56,37 @@ async def test_another_attempt_writes_nothing_and_the_others_do(store: Store) ->
     assert await store.get_run("t", other.id) == other.run()
 
 
+@pytest.mark.parametrize("place", [0, 1, 2])
+async def test_a_run_that_cannot_be_written_fails_alone(store: Store, place: int) -> None:
+    broken, other, fresh = await begun(store), await begun(store), StoredRun(request_id="key")
+    broken.say("x")
+    taken = broken.take()
+    assert not await store.append([taken])
+    before = await stored(store, broken.id)
+    other.say("y")
+    other.writer.completed(run_pb2.Usage())
+    group = [other.take(), fresh.take()]
+    # The same events twice: a fault of ours.
+    group.insert(place, taken)
+    with capture_logs() as logs:
+        assert await store.append(group) == {broken.id}
+    assert [(line["event"], line["run_id"]) for line in logs] == [("append_refused", broken.id)]
+    assert await stored(store, broken.id) == before
+    for run in (other, fresh):
+        assert await stored(store, run.id) == run.events
+        assert await store.get_run("t", run.id) == run.run()
+    assert await store.find_request("t", "key") is not None
+
+
+async def test_a_new_run_that_cannot_be_written_leaves_nothing_behind(store: Store) -> None:
+    await ended(store, request_id="key")
+    second, other = StoredRun(request_id="key"), StoredRun()
+    assert await store.append([second.take(), other.take()]) == {second.id}
+    assert await store.get_run("t", second.id) is None
+    assert await stored(store, second.id) == []
+    assert await store.get_run("t", other.id) == other.run()
+
+
 async def test_a_run_that_is_gone_is_fenced(store: Store) -> None:
     run = await begun(store)
     assert await store.delete_run("t", run.id)
@@ -83,6 +115,16 @@ async def test_an_attempt_is_claimed_once(store: Store) -> None:
 async def test_a_run_that_is_over_cannot_be_claimed(store: Store) -> None:
     run = await ended(store)
     assert not await store.claim(run.id, 1)
+
+
+async def test_an_attempt_that_let_go_of_its_run_is_no_loss(store: Store) -> None:
+    run, other, over = await begun(store), await begun(store), await ended(store)
+    await store.release({run.id: 1, other.id: 2, over.id: 1})
+    await store.release({})
+    assert {left.run_id: left.losses for left in await store.unfinished()} == {run.id: 0, other.id: 1}
+    for attempt in (1, 2):
+        assert await store.claim(run.id, attempt)
+    assert {left.run_id: left.losses for left in await store.unfinished()} == {run.id: 2, other.id: 1}
 
 
 async def test_unfinished_runs_are_those_without_an_end_oldest_first(store: Store) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -13,7 +14,7 @@ from breezeway_server.errors import Unavailable
 from breezeway_server.events.framing import decode
 from breezeway_server.store.schema import metadata
 from breezeway_server.store.sqlite import StoreLocked, open_sqlite
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, event
 from sqlalchemy.exc import OperationalError
 
 from tests.server.store.builders import begun, ended
@@ -124,18 +125,45 @@ async def test_it_writes_ahead_and_in_transactions(tmp_path: Path) -> None:
     await store.close()
 
 
-async def test_a_unit_that_breaks_writes_nothing(tmp_path: Path) -> None:
+async def test_a_store_that_cannot_write_now_writes_nothing_and_says_so(tmp_path: Path) -> None:
     store = open_sqlite(tmp_path, "NORMAL")
-    one = await begun(store)
+    one, other = await begun(store), await begun(store)
     one.say("x")
-    taken = one.take()
-    assert not await store.append([taken])
-    other = await begun(store)
     other.say("y")
-    again = other.take()
-    # The same events twice are a fault of ours; the whole group is refused.
+    group = [one.take(), other.take()]
+
+    def full(*execution: Any) -> None:
+        # The events are written by then.
+        if execution[2].startswith("INSERT INTO items"):
+            raise OperationalError("", None, sqlite3.OperationalError("database or disk is full"))
+
+    event.listen(store._engine, "before_cursor_execute", full)
     with pytest.raises(Unavailable):
-        await store.append([again, taken])
-    assert [batch.last for batch in await store.read_events(other.id, 0, 1)] == [2]
-    assert not await store.append([again])
+        await store.append(group)
+    event.remove(store._engine, "before_cursor_execute", full)
+    for run in (one, other):
+        assert [batch.last for batch in await store.read_events(run.id, 0, 1)] == [2]
+    assert not await store.append(group)
     await store.close()
+
+
+async def test_what_is_to_be_forgotten_is_found_without_reading_the_rest(tmp_path: Path) -> None:
+    store = open_sqlite(tmp_path, "NORMAL")
+    await ended(store, request_id="key")
+    statements: list[tuple[str, Any]] = []
+
+    @event.listens_for(store._engine, "before_cursor_execute")
+    def note(*execution: Any) -> None:
+        if execution[2].startswith("SELECT"):
+            statements.append(execution[2:4])
+
+    await store.expire(ended_before_ns=2**62, requested_before_ns=2**62, limit=10)
+    await store.close()
+    database = sqlite3.connect(tmp_path / FILE)
+    plans = [database.execute(f"EXPLAIN QUERY PLAN {text}", values).fetchall() for text, values in statements]
+    database.close()
+    assert [[step[3].partition(" (")[0] for step in plan] for plan in plans] == [
+        ["SEARCH runs USING INDEX ix_runs_log_kept"],
+        ["SEARCH requests USING INDEX ix_requests_create_time_ns"],
+        ["SEARCH conversation_requests USING INDEX ix_conversation_requests_create_time_ns"],
+    ]

@@ -9,13 +9,14 @@ from breezeway_shim.backend import BACKEND, metadata_of
 from breezeway_shim.body import decode, decode_fields, read_body
 from breezeway_shim.dialects.conversations.schema import CREATE_CONVERSATION, CREATE_ITEMS, UPDATE_CONVERSATION
 from breezeway_shim.dialects.fields import item_param
+from breezeway_shim.dialects.headers import request_id_in
 from breezeway_shim.errors import INVALID_REQUEST, ApiError, rpc_errors
 from breezeway_shim.openai_items.answers import json_answer, list_json, page_query
 from breezeway_shim.openai_items.listed import item_json
 from breezeway_shim.openai_items.requested import items_of
 
 _PATH = "/v1/conversations/{conversation_id}"
-_PARAMS = {"conversation_id": "id", "after_item_id": "after", "page_size": "limit"}
+_PARAMS = {"conversation_id": "id", "after_item_id": "after", "page_size": "limit", "request_id": "Idempotency-Key"}
 
 
 def add_routes(app: web.Application) -> None:
@@ -31,12 +32,18 @@ def add_routes(app: web.Application) -> None:
 
 
 async def create_conversation(request: web.Request) -> web.Response:
-    """Create a conversation, with its first items where the body has some; the body may be empty."""
+    """Create a conversation, with its first items where the body has some; the body may be empty.
+
+    With an Idempotency-Key that came before, it is the conversation of then.
+    """
     body = await read_body(request) or b"{}"
     decode_fields(body)
     wanted = decode(CREATE_CONVERSATION, body)
     create = store_service_pb2.CreateConversationRequest(
-        conversation_id=wanted.id or "", metadata=wanted.metadata or {}, items=items_of(wanted.items or (), "items")
+        conversation_id=wanted.id or "",
+        metadata=wanted.metadata or {},
+        items=items_of(wanted.items or (), "items"),
+        request_id=request_id_in(request),
     )
     with rpc_errors(_param):
         reply = await request.app[BACKEND].store.CreateConversation(create, metadata=metadata_of(request))
@@ -74,12 +81,17 @@ async def delete_conversation(request: web.Request) -> web.Response:
 
 
 async def create_items(request: web.Request) -> web.Response:
-    """Add items at the end of a conversation, and answer with them."""
+    """Add items at the end of a conversation, and answer with them.
+
+    With an Idempotency-Key that came before, they are those of then.
+    """
     body = await read_body(request)
     decode_fields(body)
     wanted = decode(CREATE_ITEMS, body)
     create = store_service_pb2.CreateConversationItemsRequest(
-        conversation_id=_conversation_id(request), items=items_of(wanted.items, "items")
+        conversation_id=_conversation_id(request),
+        items=items_of(wanted.items, "items"),
+        request_id=request_id_in(request),
     )
     with rpc_errors(_param):
         reply = await request.app[BACKEND].store.CreateConversationItems(create, metadata=metadata_of(request))

@@ -31,7 +31,8 @@ async def get_model(request: web.Request) -> web.Response:
     name = request.match_info["model"]
     backend = request.app[BACKEND]
     try:
-        reply = await backend.read(backend.agents.GetAgent, GetAgentRequest(name=name), metadata_of(request))
+        wanted = GetAgentRequest(name=name)
+        reply = await backend.read(backend.agents.GetAgent, wanted, metadata_of(request), lambda _: "model")
     except ApiError as error:
         if error.status == 404:
             error.message = f"There is no model {name!r}; GET /v1/models lists what there is."

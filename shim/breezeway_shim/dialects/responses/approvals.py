@@ -4,7 +4,7 @@ Such a request asks for no new run. What it says of the run beside its decisions
 clients of OpenAI's API repeat their parameters with every request, and none may be ignored in silence.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from breezeway.v1 import item_pb2, run_pb2
@@ -97,16 +97,23 @@ def refuse_changes(asked: run_pb2.RunSpec, there: run_pb2.RunSpec, field_to_para
 
 
 def _first_change(said: Message, there: Message, path: str = "") -> str | None:
-    """The path of the first field that is set in `said` and is otherwise in `there`."""
+    """The path of the first thing that is set in `said` and is otherwise in `there`."""
     for field, value in said.ListFields():
-        if f"{path}{field.name}" in _APART:
+        place, held = f"{path}{field.name}", getattr(there, field.name)
+        if place in _APART:
             continue
-        if field.message_type is not None and not field.is_repeated:
-            below = _first_change(value, getattr(there, field.name), f"{path}{field.name}.")
+        if isinstance(value, Mapping):
+            changed = next((key for key in value if held.get(key) != value[key]), None)
+            if changed is not None:
+                return f"{place}.{changed}"
+        elif isinstance(value, Message):
+            if field.containing_oneof is not None and not there.HasField(field.name):
+                return path.removesuffix(".")
+            below = _first_change(value, held, f"{place}.")
             if below is not None:
                 return below
-        elif value != getattr(there, field.name):
-            return f"{path}{field.name}"
+        elif value != held or (field.has_presence and not there.HasField(field.name)):
+            return place
     return None
 
 

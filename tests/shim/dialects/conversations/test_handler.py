@@ -64,6 +64,19 @@ async def test_a_conversation_may_have_a_name_of_the_callers(http: Http, server:
     assert server.calls[-1].request.conversation_id == "trip"
 
 
+async def test_an_idempotency_key_names_what_is_created(http: Http, server: FakeServer) -> None:
+    server.replies["CreateConversation"] = store_service_pb2.CreateConversationResponse(conversation=CONVERSATION)
+    server.replies["CreateConversationItems"] = store_service_pb2.CreateConversationItemsResponse(items=ITEMS)
+    body = {"items": [{"role": "user", "content": "hi"}]}
+    for path in (PATH, f"{PATH}/conv_1/items"):
+        for key in ("mine", ""):
+            async with http.post(path, json=body, headers={"Idempotency-Key": key} if key else {}) as response:
+                await body_of(response)
+            assert server.calls[-1].request.request_id == key
+        async with http.post(path, json=body, headers={"Idempotency-Key": "ä"}) as response:
+            assert response.status == 400
+
+
 async def test_a_conversation_can_be_read_changed_and_deleted(client: openai.AsyncOpenAI, server: FakeServer) -> None:
     server.replies["GetConversation"] = store_service_pb2.GetConversationResponse(conversation=CONVERSATION)
     server.replies["UpdateConversation"] = store_service_pb2.UpdateConversationResponse(conversation=CONVERSATION)

@@ -91,9 +91,11 @@ def test_a_reference_stands_for_an_earlier_item(reference: dict[str, str]) -> No
 @pytest.mark.parametrize(
     ("approve", "decision"), [(True, item_pb2.APPROVAL_DECISION_ONCE), (False, item_pb2.APPROVAL_DECISION_DENY)]
 )
-def test_an_approval_is_answered(approve: bool, decision: item_pb2.ApprovalDecision.ValueType) -> None:
+def test_a_decision_in_the_history_is_carried_as_an_item(
+    approve: bool, decision: item_pb2.ApprovalDecision.ValueType
+) -> None:
     answer = {"type": "mcp_approval_response", "approval_request_id": "apr_1", "approve": approve, "reason": "why"}
-    (item,) = parsed(input=[answer]).input
+    item, _ = parsed(conversation_history=[answer]).input
     assert item.approval_response == item_pb2.ApprovalResponse(
         approval_request_id="apr_1", decision=decision, reason="why"
     )

@@ -17,7 +17,31 @@ def upgrade() -> None:
         sa.Column("conversation", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("tenant", "id", name=op.f("pk_conversations")),
     )
-    op.create_index("ix_conversations_create_time_ns", "conversations", ["tenant", "create_time_ns"], unique=False)
+    op.create_index(
+        "ix_conversations_create_time_ns", "conversations", ["tenant", "create_time_ns", "id"], unique=False
+    )
+    op.create_table(
+        "conversation_requests",
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("request_id", sa.Text(), nullable=False),
+        sa.Column("conversation_id", sa.Text(), nullable=False),
+        sa.Column("item_ids", sa.Text(), nullable=False),
+        sa.Column("request_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("create_time_ns", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["tenant", "conversation_id"],
+            ["conversations.tenant", "conversations.id"],
+            name=op.f("fk_conversation_requests_tenant"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("tenant", "request_id", name=op.f("pk_conversation_requests")),
+    )
+    op.create_index(
+        "ix_conversation_requests_create_time_ns", "conversation_requests", ["create_time_ns"], unique=False
+    )
+    op.create_index(
+        "ix_conversation_requests_conversation", "conversation_requests", ["tenant", "conversation_id"], unique=False
+    )
     op.create_table(
         "runs",
         sa.Column("id", sa.Text(), nullable=False),
@@ -26,17 +50,20 @@ def upgrade() -> None:
         sa.Column("dialect", sa.Text(), nullable=False),
         sa.Column("state", sa.Integer(), nullable=False),
         sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("unreleased", sa.Integer(), nullable=False),
         sa.Column("conversation_id", sa.Text(), nullable=True),
         sa.Column("previous_run_id", sa.Text(), nullable=True),
         sa.Column("explicit_history", sa.Boolean(), nullable=False),
         sa.Column("create_time_ns", sa.BigInteger(), nullable=False),
         sa.Column("end_time_ns", sa.BigInteger(), nullable=True),
+        sa.Column("log_kept", sa.Boolean(), server_default=sa.text("1"), nullable=False),
         sa.Column("spec", sa.LargeBinary(), nullable=False),
         sa.Column("result", sa.LargeBinary(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_runs")),
     )
     op.create_index("ix_runs_conversation", "runs", ["tenant", "conversation_id", "id"], unique=False)
-    op.create_index("ix_runs_end_time_ns", "runs", ["end_time_ns"], unique=False)
+    kept = sa.text("end_time_ns IS NOT NULL AND log_kept")
+    op.create_index("ix_runs_log_kept", "runs", ["end_time_ns"], unique=False, sqlite_where=kept)
     op.create_index("ix_runs_previous", "runs", ["tenant", "previous_run_id"], unique=False)
     op.create_index("ix_runs_tenant_id", "runs", ["tenant", "id"], unique=False)
     op.create_index("ix_runs_unfinished", "runs", ["id"], unique=False, sqlite_where=sa.text("end_time_ns IS NULL"))
