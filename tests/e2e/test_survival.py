@@ -66,7 +66,7 @@ async def frail(context):
 
 
 async def flood(context):
-    for _ in range(128):
+    for _ in range(32):
         yield ReasoningDelta("And now?")
         yield "x" * 65536
 '''
@@ -356,9 +356,9 @@ async def test_racing_writers_of_a_conversation_take_turns(native: Native, serve
 
 
 async def test_readers_that_stall_cost_a_constant(server: LoneServer, native: Native) -> None:
-    """Two hundred readers who take nothing of a run of 8 MiB: copies for each of them would be 1.6 GB."""
+    """Two hundred readers who take nothing of a run of 2 MiB: copies for each of them would be 400 MB."""
     whole = [event async for event in native.stream("flood", "hi")]
-    assert len(text_of(whole)) == 8 * 1024 * 1024
+    assert len(text_of(whole)) == 2 * 1024 * 1024
     before = _resident_bytes(server.pid)
     follow = stream_service_pb2.FollowRunRequest(run_id=whole[0].run_id)
     # A small window and nobody who reads: the server has to hold on to what it wants to say.
@@ -374,7 +374,7 @@ async def test_readers_that_stall_cost_a_constant(server: LoneServer, native: Na
             assert first.events[0].sequence == 1
         # One that reads is served beside them, to the end.
         assert [event async for event in native.follow(whole[0].run_id)] == whole
-        # Two copies of a batch of 64 KiB each, and what a call costs.
+        # Two copies of a batch of 16 KiB each, and what a call costs.
         assert _resident_bytes(server.pid) - before < 60 * 1024 * 1024
         for reader in stalled:
             reader.cancel()
