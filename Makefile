@@ -4,10 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PROTOS := $(wildcard protos/breezeway/v1/*.proto)
-CODE := hatch_build.py server shim protos/breezeway/client tests bench examples
+CODE := hatch_build.py server shim protos/breezeway/client protos/breezeway/telemetry tests bench examples
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test check format lint types contracts protos golden bench chaos clean
+.PHONY: help run install test check format lint types contracts protos golden bench chaos hostile fuzz clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
@@ -49,9 +49,16 @@ bench: $(VENV)/.development ## Measure; see bench/README.md
 chaos: $(VENV)/.development ## Kill, cut and restart real processes under load for two minutes; see docs/guarantees.md
 	$(BIN)/python -m tests.chaos $(ARGUMENTS)
 
+hostile: $(VENV)/.development ## Send a hundred thousand malformed requests to real processes; see docs/security.md
+	$(BIN)/python -m tests.hostile $(ARGUMENTS)
+
+fuzz: $(VENV)/.development ## Look for bytes that break a reader, a minute each, guided by coverage; needs a wheel of atheris
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	for entry in $$($(BIN)/python -m tests.hostile.entries); do $(BIN)/python -m tests.hostile.fuzz $$entry -max_total_time=60 || exit 1; done
+
 clean: ## Remove what was built and installed
 	rm -rf $(VENV) build dist
-	find protos -name '*_pb2*' -delete
+	find protos '(' -name '*_pb2*' -o -name comments.json ')' -delete
 
 build/protos.binpb: $(VENV)/.development
 	mkdir -p build

@@ -5,12 +5,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from breezeway.telemetry.logs import LogFormat
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from breezeway_server.agents.errors import ConfigError
 from breezeway_server.engine.limits import Limits
-from breezeway_server.logs import LogFormat
+from breezeway_server.engine.quota import Rates
+
+# What no person and no team behind one key comes near, and a program that runs wild does.
+_KEY_MAX_RUNS = 1000
+_KEY_REQUESTS_PER_MINUTE = 6000
+# The largest that a request can say, too.
+_MOST = 2**32 - 1
 
 
 def _data_dir() -> Path:
@@ -47,7 +54,15 @@ class ServerSettings(BaseSettings):
     api_keys: SecretStr | None = Field(
         default=None, description="keys that may do everything, with commas between; more come from `breezeway keys`"
     )
+    metrics_listen: str | None = Field(
+        default=None,
+        pattern=r"^.+:\d{1,5}$",
+        description="host:port to answer `GET /metrics` on, to whoever asks; unset: over gRPC and the shim alone",
+    )
     log_format: LogFormat = Field(default="text", description="how log lines look: text for people, json for machines")
+    shims: int = Field(
+        default=1, ge=1, le=64, description="how many shims `breezeway serve` keeps, which share the HTTP port"
+    )
     synchronous: Literal["NORMAL", "FULL"] = Field(
         default="NORMAL", description="FULL: a commit survives a power cut too, at about 1 ms each"
     )
@@ -56,12 +71,39 @@ class ServerSettings(BaseSettings):
     )
     drain_seconds: float = Field(default=20.0, ge=0, description="how long runs may go on after SIGTERM")
     max_runs: int = Field(default=2000, ge=1, description="runs under way at once; more are refused")
+    max_queued_runs: int = Field(
+        default=50, ge=0, description="runs of one conversation that may wait for their turn; more are refused"
+    )
     max_run_seconds: float = Field(default=3600.0, gt=0, description="how long one run may take")
+    max_run_tokens: int | None = Field(
+        default=None,
+        ge=1,
+        le=_MOST,
+        description="tokens that one run may use; it ends incomplete before its next model call; unset: any number",
+    )
     max_output_bytes: int = Field(
         # One item is one event, and gRPC clients take messages of 4 MiB unless they are told otherwise.
         default=3 * 1024 * 1024,
         ge=1,
         description="how much one run may bring forth; it ends incomplete there",
+    )
+    key_max_runs: int | None = Field(
+        default=None,
+        ge=0,
+        le=_MOST,
+        description="runs of one key under way at once; 0: any number; unset: 1000, and any number without keys",
+    )
+    key_requests_per_minute: int | None = Field(
+        default=None,
+        ge=0,
+        le=_MOST,
+        description="runs that one key may create in a minute; 0: any number; unset: 6000, and any number without keys",
+    )
+    key_tokens_per_minute: int | None = Field(
+        default=None,
+        ge=0,
+        le=_MOST,
+        description="tokens that the runs of one key may use in a minute; 0 or unset: any number",
     )
     max_message_bytes: int = Field(default=64 * 1024 * 1024, ge=1, description="the largest gRPC request")
     max_attempts: int = Field(
@@ -101,7 +143,26 @@ class ServerSettings(BaseSettings):
             memory_run_bytes=self.memory_run_bytes,
             log_seconds=self.log_retention_seconds,
             request_seconds=self.request_id_retention_seconds,
+            queued_runs=self.max_queued_runs,
+            run_tokens=self.max_run_tokens,
             max_attempts=self.max_attempts,
+        )
+
+    def key_rates(self) -> Rates:
+        """Return the limits of keys that have none of their own."""
+        return self._rates(max_runs=_KEY_MAX_RUNS, requests_per_minute=_KEY_REQUESTS_PER_MINUTE)
+
+    def open_rates(self) -> Rates:
+        """Return the limits of all callers together while there are no keys."""
+        return self._rates(max_runs=0, requests_per_minute=0)
+
+    def _rates(self, *, max_runs: int, requests_per_minute: int) -> Rates:
+        runs = max_runs if self.key_max_runs is None else self.key_max_runs
+        requests = requests_per_minute if self.key_requests_per_minute is None else self.key_requests_per_minute
+        return Rates(
+            max_runs=runs or None,
+            requests_per_minute=requests or None,
+            tokens_per_minute=self.key_tokens_per_minute or None,
         )
 
 

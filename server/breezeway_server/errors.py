@@ -11,12 +11,14 @@ BreezewayError
 ├── FailedPrecondition        APPROVAL_ALREADY_RESOLVED, …
 ├── Unauthenticated           KEY_MISSING, KEY_UNKNOWN, KEY_EXPIRED, KEY_REVOKED
 ├── PermissionDenied          SCOPE_MISSING, TENANT_DENIED, CALLER_NOT_LOCAL
-├── TooManyRuns               TOO_MANY_RUNS
+├── ResourceExhausted         RATE_LIMITED_REQUESTS, CONVERSATION_QUEUE_FULL, …
+│   └── TooManyRuns           TOO_MANY_RUNS
 └── Unavailable               SERVER_DRAINING, STORE_UNAVAILABLE
 
 They are translated to google.rpc.Status once, in `services.interceptor`. docs/errors.md lists the reasons.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from grpc import StatusCode
@@ -121,14 +123,23 @@ class PermissionDenied(BreezewayError):
     code = StatusCode.PERMISSION_DENIED
 
 
-class TooManyRuns(BreezewayError):
-    """The server has as many runs under way as it may; `retry_after` is in seconds."""
+class ResourceExhausted(BreezewayError):
+    """A limit was met; `retry_after` is in seconds, `metadata` what else the caller is told of its limits."""
 
     code = StatusCode.RESOURCE_EXHAUSTED
 
-    def __init__(self, limit: int, retry_after: float) -> None:
-        super().__init__("TOO_MANY_RUNS", f"{limit} runs are under way, which is the limit; try again later.")
+    def __init__(self, reason: str, message: str, retry_after: float) -> None:
+        super().__init__(reason, message)
         self.retry_after = retry_after
+        self.metadata: Sequence[tuple[str, str]] = ()
+
+
+class TooManyRuns(ResourceExhausted):
+    """The server has as many runs under way as it may."""
+
+    def __init__(self, limit: int, retry_after: float) -> None:
+        message = f"{limit} runs are under way, which is the limit; try again later."
+        super().__init__("TOO_MANY_RUNS", message, retry_after)
 
 
 class Unavailable(BreezewayError):

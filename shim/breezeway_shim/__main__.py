@@ -4,6 +4,8 @@ import sys
 
 import pydantic
 import uvloop
+from breezeway.telemetry.logs import configure_logging
+from breezeway.telemetry.traces import NoOpenTelemetry
 
 from breezeway_shim.config import ShimSettings
 from breezeway_shim.server import KeysNeeded, serve
@@ -22,6 +24,7 @@ def main() -> int:
         for fault in error.errors():
             sys.stderr.write(f"BREEZEWAY_{'_'.join(map(str, fault['loc'])).upper()}: {fault['msg']}\n")
         return _BAD_CONFIGURATION
+    configure_logging(settings.log_format)
     try:
         uvloop.run(serve(settings))
     except KeysNeeded:
@@ -31,7 +34,7 @@ def main() -> int:
             "127.0.0.1.\n"
         )
         return _BAD_CONFIGURATION
-    except BadTls as error:
+    except (BadTls, NoOpenTelemetry) as error:
         sys.stderr.write(f"{error}\n")
         return _BAD_CONFIGURATION
     except OSError as error:

@@ -1,10 +1,12 @@
 """The application: settings and backend go in, routes and middlewares come out."""
 
+import os
 from collections.abc import AsyncGenerator
+from pathlib import Path
 
 from aiohttp import web
 
-from breezeway_shim import capabilities, index
+from breezeway_shim import capabilities, health, index
 from breezeway_shim.backend import BACKEND, Backend
 from breezeway_shim.config import SETTINGS, ShimSettings
 from breezeway_shim.dialects.chat_completions import handler as chat_completions
@@ -12,7 +14,9 @@ from breezeway_shim.dialects.conversations import handler as conversations
 from breezeway_shim.dialects.models import handler as models
 from breezeway_shim.dialects.responses import handler as responses
 from breezeway_shim.dialects.runs import handler as runs
+from breezeway_shim.metrics import ShimMetrics
 from breezeway_shim.middleware import add_headers, identify, shape_errors
+from breezeway_shim.observing import METRICS, note_stream, observe
 from breezeway_shim.origin import check_origin
 from breezeway_shim.transcoding import native
 from breezeway_shim.transcoding.openapi import handler as openapi
@@ -23,14 +27,34 @@ def build_app(settings: ShimSettings, backend: Backend) -> web.Application:
 
     Run it with `handler_cancellation=True`: a client that leaves must cancel its handler.
     """
-    app = web.Application(middlewares=[identify, shape_errors, check_origin], client_max_size=settings.max_body_bytes)
+    app = web.Application(
+        middlewares=[identify, observe, shape_errors, check_origin], client_max_size=settings.max_body_bytes
+    )
     app[SETTINGS] = settings
     app[BACKEND] = backend
+    app[METRICS] = ShimMetrics(_shared_metrics())
     app.cleanup_ctx.append(_close_backend)
     app.on_response_prepare.append(add_headers)
-    for dialect in (index, chat_completions, responses, conversations, runs, models, capabilities, native, openapi):
+    app.on_response_prepare.append(note_stream)
+    for dialect in (
+        index,
+        health,
+        chat_completions,
+        responses,
+        conversations,
+        runs,
+        models,
+        capabilities,
+        native,
+        openapi,
+    ):
         dialect.add_routes(app)
     return app
+
+
+def _shared_metrics() -> Path | None:
+    path = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    return Path(path) if path else None
 
 
 async def _close_backend(app: web.Application) -> AsyncGenerator[None, None]:

@@ -1,15 +1,18 @@
 """The way to the server: one gRPC channel, its stubs, and what of a request travels along as metadata."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
 import grpc
 from aiohttp import web
-from breezeway.v1 import run_service_pb2, stream_service_pb2
+from breezeway.telemetry.traces import NO_TRACER, Carrier, Span, Tracer
+from breezeway.v1 import run_pb2, run_service_pb2, stream_service_pb2
 from breezeway.v1.agent_registry_service_pb2 import ListAgentsRequest
 from breezeway.v1.agent_registry_service_pb2_grpc import AgentRegistryServiceStub
+from breezeway.v1.operations_service_pb2_grpc import OperationsServiceStub
 from breezeway.v1.run_service_pb2_grpc import RunServiceStub
 from breezeway.v1.store_service_pb2_grpc import StoreServiceStub
 from breezeway.v1.stream_service_pb2_grpc import StreamServiceStub
@@ -17,7 +20,10 @@ from grpc_health.v1 import health_pb2
 
 from breezeway_shim.errors import FieldToParam, RequestError, rpc_errors, says_why, server_lost, unauthenticated
 from breezeway_shim.multiplexing import Multiplexer
-from breezeway_shim.reconnecting import Batches, EventCall, Patience, follow_through
+from breezeway_shim.reconnecting import Batches, CallMetadata, EventCall, Patience, follow_through
+from breezeway_shim.shortcut import Shortcut
+from breezeway_shim.traced_calls import TracedEvents, TracedStream, TracedUnary
+from breezeway_shim.traced_calls import begin as begin_traced
 
 Request = TypeVar("Request")
 Reply = TypeVar("Reply")
@@ -25,6 +31,11 @@ Reply = TypeVar("Reply")
 REQUEST_ID = web.RequestKey("request_id", str)
 NOT_LOCAL = web.RequestKey("not_local", str)
 """Why a server without keys must not answer the request; absent where it may."""
+
+ROUTE = web.RequestKey("route", str)
+"""The template of a route that aiohttp knows nothing of."""
+SPAN = web.RequestKey("span", Span)
+"""Where in a trace the request stands."""
 
 # Who is calling, and what traces and gateways in front say about the call. The server decides what it believes.
 CREDENTIAL_HEADERS = ("Authorization", "X-API-Key", "X-Session-API-Key")
@@ -35,8 +46,6 @@ IDENTITY_HEADERS = (
     "X-Forwarded-Email",
     "X-OpenWebUI-User-Id",
     "X-OpenWebUI-Chat-Id",
-    "traceparent",
-    "tracestate",
     "baggage",
 )
 
@@ -54,6 +63,8 @@ _CHANNEL_OPTIONS = (
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
 )
+
+_STREAM_RUN = "/breezeway.v1.StreamService/StreamRun"
 
 # A larger request would hold up the others on the call that all runs share.
 _MOST_SHARED_BYTES = 64 * 1024
@@ -74,19 +85,30 @@ class Backend:
     """
 
     def __init__(
-        self, target: str, *, reconnect_seconds: float, credentials: grpc.ChannelCredentials | None = None
+        self,
+        target: str,
+        *,
+        reconnect_seconds: float,
+        credentials: grpc.ChannelCredentials | None = None,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         self._reconnect_seconds = reconnect_seconds
         self._given_up = asyncio.Event()
+        self.tracer = tracer
+        # They cost each call something, and so are there only where they have something to do.
+        interceptors = [TracedUnary(tracer), TracedStream(tracer)] if tracer.records else None
         if credentials is None:
-            self._channel = grpc.aio.insecure_channel(target, options=_CHANNEL_OPTIONS)
+            self._channel = grpc.aio.insecure_channel(target, options=_CHANNEL_OPTIONS, interceptors=interceptors)
         else:
-            self._channel = grpc.aio.secure_channel(target, credentials, options=_CHANNEL_OPTIONS)
+            self._channel = grpc.aio.secure_channel(
+                target, credentials, options=_CHANNEL_OPTIONS, interceptors=interceptors
+            )
         self.runs = RunServiceStub(self._channel)
         self.streams = StreamServiceStub(self._channel)
         self._multiplexer = Multiplexer(self.streams.MultiplexRuns)
         self.agents = AgentRegistryServiceStub(self._channel)
         self.store = StoreServiceStub(self._channel)
+        self.operations = OperationsServiceStub(self._channel)
         self._check_health = self._channel.unary_unary(
             "/grpc.health.v1.Health/Check",
             request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
@@ -133,56 +155,101 @@ class Backend:
                     raise lost from error
                 raise
 
+    async def create_run(
+        self,
+        wanted: run_service_pb2.CreateRunRequest,
+        metadata: Metadata,
+        field_to_param: FieldToParam,
+        begun: Callable[[CallMetadata], None],
+    ) -> run_pb2.Run:
+        """A new run as it was accepted; `begun` is told the metadata that came with it. Raises `ApiError`."""
+        call = self.runs.CreateRun(wanted, metadata=metadata)
+        with rpc_errors(field_to_param):
+            reply = await call
+        begun(await call.initial_metadata())
+        return reply.run
+
     def stream_run(
-        self, request: stream_service_pb2.StreamRunRequest, metadata: Metadata, field_to_param: FieldToParam = str
+        self,
+        request: stream_service_pb2.StreamRunRequest,
+        metadata: Metadata,
+        field_to_param: FieldToParam,
+        begun: Callable[[CallMetadata], None],
+        *,
+        timeout: float | None = None,
+        shortcut: Shortcut | None = None,
     ) -> Batches:
         """Yield the batches of a new run to its end, also over a restart of the server. Raises `ApiError`.
 
+        `begun` is told the server's metadata before the first of them; `timeout` is for all of it, in seconds. Batches
+        that the `shortcut` takes are not yielded.
         Closing the generator is leaving, and does to the run what `request.on_disconnect` says. A call that is lost
         before its first event is made again only where `request_id` makes sure that it is the same run; where the
         server refused it by name, its word stands.
         """
         cancels = request.on_disconnect == stream_service_pb2.DISCONNECT_POLICY_CANCEL
-        shared = request.ByteSize() <= _MOST_SHARED_BYTES
+        # The call that all runs share has no deadline.
+        shared = timeout is None and request.ByteSize() <= _MOST_SHARED_BYTES
+        left = _countdown(timeout)
+        way = shortcut or Shortcut()
 
         def begin() -> EventCall:
             nonlocal shared
             if shared:
                 # Once: a run that has to begin again is one that wants a call of its own.
                 shared = False
-                return self._multiplexer.start(request, metadata)
-            return self.streams.StreamRun(request, metadata=metadata)
+                if not self.tracer.records:
+                    return self._multiplexer.start(request, metadata, way)
+                span, told = begin_traced(self.tracer, _STREAM_RUN, metadata)
+                return TracedEvents(self._multiplexer.start(request, told, way), span)
+            return self.streams.StreamRun(request, metadata=metadata, timeout=left())
 
         return follow_through(
             begin,
-            partial(self._follow, request.detail, metadata),
+            partial(self._follow, request.detail, metadata, left),
             Patience(self._reconnect_seconds, self._given_up),
             may_begin_again=lambda error: bool(request.request_id) and not says_why(error),
             leave=partial(self._cancel if cancels else _do_nothing, metadata),
+            begun=begun,
+            shortcut=way,
             field_to_param=field_to_param,
         )
 
     def follow_run(
-        self, request: stream_service_pb2.FollowRunRequest, metadata: Metadata, field_to_param: FieldToParam = str
+        self,
+        request: stream_service_pb2.FollowRunRequest,
+        metadata: Metadata,
+        field_to_param: FieldToParam = str,
+        *,
+        timeout: float | None = None,
     ) -> Batches:
         """Yield the batches of a run to its end, also over a restart of the server. Raises `ApiError`.
 
-        Closing the generator changes nothing for the run.
+        Closing the generator changes nothing for the run; `timeout` is for all of it, in seconds.
         """
+        left = _countdown(timeout)
         return follow_through(
-            lambda: self.streams.FollowRun(request, metadata=metadata),
-            partial(self._follow, request.detail, metadata),
+            lambda: self.streams.FollowRun(request, metadata=metadata, timeout=left()),
+            partial(self._follow, request.detail, metadata, left),
             Patience(self._reconnect_seconds, self._given_up),
             may_begin_again=lambda _: True,
             leave=partial(_do_nothing, metadata),
+            begun=_hear_nothing,
+            # A call of its own has no reader that waits for others.
+            shortcut=Shortcut(),
             field_to_param=field_to_param,
         )
 
     def _follow(
-        self, detail: stream_service_pb2.StreamDetail.ValueType, metadata: Metadata, run_id: str, after: int
+        self,
+        detail: stream_service_pb2.StreamDetail.ValueType,
+        metadata: Metadata,
+        left: Callable[[], float | None],
+        run_id: str,
+        after: int,
     ) -> EventCall:
         request = stream_service_pb2.FollowRunRequest(run_id=run_id, after_sequence=after, detail=detail)
-        return self.streams.FollowRun(request, metadata=metadata)
+        return self.streams.FollowRun(request, metadata=metadata, timeout=left())
 
     async def _cancel(self, metadata: Metadata, run_id: str) -> None:
         """Cancel a run whose reader left; where the server is not back yet, as soon as it is."""
@@ -215,8 +282,21 @@ class Backend:
         return bool(reply.status == health_pb2.HealthCheckResponse.SERVING)
 
 
+def _countdown(seconds: float | None) -> Callable[[], float | None]:
+    """Return what tells how many of the seconds are left from now on; None where there is no end to them."""
+    if seconds is None:
+        return lambda: None
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    return lambda: max(0.0, end - loop.time())
+
+
 async def _do_nothing(metadata: Metadata, run_id: str) -> None:
     """What leaving does to a run that goes on without its reader."""
+
+
+def _hear_nothing(metadata: CallMetadata) -> None:
+    """What a call that creates nothing says before its events."""
 
 
 def metadata_of(request: web.Request) -> Metadata:
@@ -236,7 +316,13 @@ def metadata_of(request: web.Request) -> Metadata:
                 raise unauthenticated(f"What {name} holds is not a key of this server.")
             raise RequestError(f"The header {name} may hold printable ASCII characters only.")
         pairs.append((name.lower(), value))
-    return tuple(pairs)
+    span = request.get(SPAN)
+    return (*pairs, *(carrier_of(request) if span is None else span.carrier).pairs)
+
+
+def carrier_of(request: web.Request) -> Carrier:
+    """Return where in a trace its caller says that the request stands."""
+    return Carrier.of(request.headers.get("traceparent", ""), request.headers.get("tracestate", ""))
 
 
 BACKEND = web.AppKey("backend", Backend)

@@ -1,5 +1,6 @@
 """Reading request bodies: bounded, strictly JSON, and with the place of a fault in OpenAI's notation."""
 
+import asyncio
 import re
 from typing import Any, TypeVar
 
@@ -17,14 +18,30 @@ _PLACE = re.compile(r"(?P<fault>.*?) - at `(?:key in )?\$\.?(?P<path>[^`]*)`$", 
 
 
 async def read_body(request: web.Request) -> bytes:
-    """The whole body. Raises `RequestError` 413 as soon as it is known to be too large."""
-    limit = request.app[SETTINGS].max_body_bytes
-    if (request.content_length or 0) <= limit:
-        try:
+    """The whole body. Raises `RequestError` 413 as soon as it is known to be too large, 408 where it does not come."""
+    settings = request.app[SETTINGS]
+    limit = settings.max_body_bytes
+    if (request.content_length or 0) > limit:
+        raise body_too_large(limit)
+    try:
+        if request.content.is_eof():
+            # As most: the whole body came along with the headers.
             return await request.read()
-        except web.HTTPRequestEntityTooLarge:
-            pass
-    raise RequestError(f"The request body is larger than {limit} bytes.", code="body_too_large", status=413)
+        async with asyncio.timeout(settings.http_body_seconds):
+            return await request.read()
+    except TimeoutError as error:
+        message = f"The request body did not come within {settings.http_body_seconds:g} seconds."
+        raise RequestError(message, code="request_timeout", status=408) from error
+    except web.HTTPRequestEntityTooLarge as error:
+        raise body_too_large(limit) from error
+    except web.RequestPayloadError as error:
+        message = "The request body is not framed or not encoded as its headers say."
+        raise RequestError(message, code="malformed_request") from error
+
+
+def body_too_large(limit: int) -> RequestError:
+    """The answer to a body that is larger than may be."""
+    return RequestError(f"The request body is larger than {limit} bytes.", code="body_too_large", status=413)
 
 
 def decode_fields(body: bytes) -> dict[str, msgspec.Raw]:

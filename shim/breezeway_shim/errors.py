@@ -18,6 +18,8 @@ from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from breezeway_shim.rate_limits import rate_limits_in
+
 INVALID_REQUEST = "invalid_request_error"
 SERVER_ERROR = "server_error"
 
@@ -52,7 +54,6 @@ REASONS: Mapping[str, ErrorKind] = {
     "SECRET_KEY_MISSING": ErrorKind(400, INVALID_REQUEST, "secret_key_missing"),
     "INVALID_CONTENT_PART": ErrorKind(400, INVALID_REQUEST, "invalid_content_part"),
     "INVALID_IMAGE_URL": ErrorKind(400, INVALID_REQUEST, "invalid_image_url"),
-    "UNSUPPORTED_CONTENT": ErrorKind(400, INVALID_REQUEST, "unsupported_content_type"),
     "UNSUPPORTED_CONTENT_TYPE": ErrorKind(400, INVALID_REQUEST, "unsupported_content_type"),
     "TOOL_NAME_CLASH": ErrorKind(400, INVALID_REQUEST, "tool_name_clash", param="tools"),
     # Not you. SDKs know 401 by its status.
@@ -66,6 +67,10 @@ REASONS: Mapping[str, ErrorKind] = {
     "KEY_NOT_VALID": ErrorKind(400, INVALID_REQUEST, "key_not_valid"),
     # Not now. SDKs try 409, 429 and 503 again by themselves.
     "TOO_MANY_RUNS": ErrorKind(429, "rate_limit_error", "rate_limit_exceeded"),
+    "TOO_MANY_RUNS_OF_KEY": ErrorKind(429, "rate_limit_error", "rate_limit_exceeded"),
+    "RATE_LIMITED_REQUESTS": ErrorKind(429, "rate_limit_error", "rate_limit_exceeded"),
+    "RATE_LIMITED_TOKENS": ErrorKind(429, "rate_limit_error", "rate_limit_exceeded"),
+    "CONVERSATION_QUEUE_FULL": ErrorKind(429, "rate_limit_error", "rate_limit_exceeded"),
     "SERVER_DRAINING": ErrorKind(503, SERVER_ERROR, "server_unavailable"),
     "STORE_UNAVAILABLE": ErrorKind(503, SERVER_ERROR, "server_unavailable"),
     "RUN_NOT_HERE": ErrorKind(503, SERVER_ERROR, "server_unavailable"),
@@ -276,7 +281,9 @@ def rpc_failed(error: grpc.aio.AioRpcError, field_to_param: FieldToParam = str) 
             detail.Unpack(retry_info)
             retry_after = retry_info.retry_delay
     kind = REASONS.get(reason) or _by_status(error.code(), reason)
-    return _from_kind(kind, status.message, field_to_param(field) if field else None, retry_after)
+    answer = _from_kind(kind, status.message, field_to_param(field) if field else None, retry_after)
+    answer.headers.update(rate_limits_in(error.trailing_metadata()))
+    return answer
 
 
 def _without_details(code: grpc.StatusCode) -> ApiError:

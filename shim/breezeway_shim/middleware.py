@@ -1,26 +1,28 @@
 """What every answer has: a request id, security headers, and one shape where something went wrong."""
 
-import re
 import uuid
 
 import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
+from breezeway.telemetry.logs import REQUEST_ID as REQUEST_ID_FORM
 
 from breezeway_shim.backend import BACKEND, REQUEST_ID, metadata_of
 from breezeway_shim.errors import INVALID_REQUEST, ApiError, RequestError, internal_error
 from breezeway_shim.origin import cors_headers
+from breezeway_shim.rate_limits import RATE_LIMITS
 
-_SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+# The caller of such an answer may still be sending what nobody will read.
+_ENDS_CONNECTION = {408, 413}
+SECURITY_HEADERS = {"X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Referrer-Policy": "no-referrer"}
 _log = structlog.get_logger(__name__)
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Signal handler: put on every answer what every answer has, streams included."""
     response.headers["x-request-id"] = request[REQUEST_ID]
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["X-Frame-Options"] = "DENY"
-    response.headers["Referrer-Policy"] = "no-referrer"
+    response.headers.update(request.get(RATE_LIMITS, {}))
+    response.headers.update(SECURITY_HEADERS)
     response.headers.update(cors_headers(request))
     response.headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 
@@ -29,7 +31,7 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
 async def identify(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Give the request an id: the caller's, where a mesh in front has given it one, or a new one."""
     given = request.headers.get("x-request-id", "")
-    request[REQUEST_ID] = given if _SANE_REQUEST_ID.fullmatch(given) else str(uuid.uuid4())
+    request[REQUEST_ID] = given if REQUEST_ID_FORM.fullmatch(given) else str(uuid.uuid4())
     return await handler(request)
 
 
@@ -66,13 +68,16 @@ async def shape_errors(request: web.Request, handler: Handler) -> web.StreamResp
 def error_response(error: ApiError) -> web.Response:
     """The error as a whole answer."""
     reason = "Client Closed Request" if error.status == 499 else None
-    return web.Response(
+    response = web.Response(
         status=error.status,
         reason=reason,
         body=error.body(),
         content_type="application/json",
         headers=error.headers,
     )
+    if error.status in _ENDS_CONNECTION:
+        response.force_close()
+    return response
 
 
 async def _after_credentials(request: web.Request, error: RequestError) -> ApiError:

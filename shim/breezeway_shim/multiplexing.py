@@ -1,7 +1,7 @@
 """Many runs over one call of the server: what a run of its own would cost is paid once for all that is ready."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import grpc
 from breezeway.v1 import event_pb2
@@ -14,6 +14,8 @@ from breezeway.v1.stream_service_pb2 import (
     StreamRunRequest,
 )
 from google.rpc import status_pb2
+
+from breezeway_shim.shortcut import Shortcut
 
 # A client that is so many events behind is read for by a call of its own, which waits for it.
 _MOST_PENDING = 2000
@@ -37,14 +39,16 @@ class MultiplexedRun:
     A reader that falls far behind gets what is there, and then UNAVAILABLE: it has to follow the run on its own.
     """
 
-    def __init__(self, multiplexer: "Multiplexer", tag: int) -> None:
+    def __init__(self, multiplexer: "Multiplexer", tag: int, shortcut: Shortcut) -> None:
         self._multiplexer = multiplexer
         self._tag = tag
+        self._shortcut = shortcut
         self._batches: list[MultiplexBatch] = []
         self._pending = 0
         self._waiter: asyncio.Future[None] | None = None
-        self._end: grpc.aio.AioRpcError | None = None
+        self._end: Exception | None = None
         self._ended = False
+        self._metadata: Sequence[tuple[str, str]] | None = None
 
     def __aiter__(self) -> "MultiplexedRun":
         """See `EventCall`."""
@@ -64,6 +68,13 @@ class MultiplexedRun:
             return batches[0]
         return Ready([event for batch in batches for event in batch.events])
 
+    async def initial_metadata(self) -> Sequence[tuple[str, str]]:
+        """See `EventCall`."""
+        while self._metadata is None and not self._ended:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        return self._metadata or ()
+
     def cancel(self) -> bool:
         """End the call; return whether that was news. The server does what the run's disconnect policy says."""
         if self._ended:
@@ -74,20 +85,36 @@ class MultiplexedRun:
 
     def take(self, batch: MultiplexBatch) -> bool:
         """Take in what came for the tag; return whether more may come."""
-        if batch.events:
+        if self._metadata is None:
+            # All that there is of it comes with the first batch.
+            self._metadata = tuple(batch.metadata.items())
+        events = batch.events
+        if events and not self._passed_on(events):
             self._batches.append(batch)
-            self._pending += len(batch.events)
+            self._pending += len(events)
         if batch.HasField("end"):
-            self.end(None if batch.end.code == 0 else _error(batch.end))
+            self.end(None if batch.end.code == 0 else _error(batch.end, batch.metadata))
             return False
         if self._pending > _MOST_PENDING:
             self._multiplexer.stop(self._tag, disconnected=False)
             self.end(_lost("The reader is far behind."))
             return False
-        self._wake()
-        return True
+        if self._batches:
+            self._wake()
+        return not self._ended
 
-    def end(self, error: grpc.aio.AioRpcError | None) -> None:
+    def _passed_on(self, events: Sequence[event_pb2.RunEvent]) -> bool:
+        # A reader that waits here has dealt with all that came before.
+        if self._waiter is None or self._waiter.done() or self._batches:
+            return False
+        try:
+            return self._shortcut.offer(events)
+        except Exception as fault:  # noqa: BLE001 - the fault of one reader, which is where it is raised, must not end the others
+            self.cancel()
+            self.end(fault)
+            return False
+
+    def end(self, error: Exception | None) -> None:
         """Take note that nothing more comes."""
         self._ended = True
         self._end = error
@@ -112,10 +139,12 @@ class Multiplexer:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
-    def start(self, request: StreamRunRequest, metadata: Sequence[tuple[str, str]]) -> MultiplexedRun:
-        """Ask for a run, and return what comes of it."""
+    def start(
+        self, request: StreamRunRequest, metadata: Sequence[tuple[str, str]], shortcut: Shortcut
+    ) -> MultiplexedRun:
+        """Ask for a run, and return what comes of it, but for what goes by the shortcut."""
         self._last_tag += 1
-        run = self._runs[self._last_tag] = MultiplexedRun(self, self._last_tag)
+        run = self._runs[self._last_tag] = MultiplexedRun(self, self._last_tag, shortcut)
         self._starts.append(MultiplexStart(tag=self._last_tag, run=request, metadata=dict(metadata)))
         self._wake.set()
         if self._task is None or self._task.done():
@@ -172,8 +201,8 @@ def _lost(message: str) -> grpc.aio.AioRpcError:
     return grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata(), message)
 
 
-def _error(status: status_pb2.Status) -> grpc.aio.AioRpcError:
-    trailing = grpc.aio.Metadata()
+def _error(status: status_pb2.Status, metadata: Mapping[str, str]) -> grpc.aio.AioRpcError:
+    trailing = grpc.aio.Metadata(*metadata.items())
     if status.details:
         trailing.add(_DETAILS_KEY, status.SerializeToString())
     code = _CODES[status.code]

@@ -10,7 +10,7 @@ from aiohttp.typedefs import Handler
 
 from breezeway_shim.backend import NOT_LOCAL
 from breezeway_shim.config import SETTINGS
-from breezeway_shim.errors import origin_denied
+from breezeway_shim.errors import RequestError, origin_denied
 
 _EXPOSED_HEADERS = (
     "x-request-id, X-Run-Id, X-Conversation-Id, X-Hermes-Session-Id, X-OpenHands-ServerConversation-ID, Retry-After, "
@@ -34,7 +34,7 @@ def is_local(host: str) -> bool:
 def cors_headers(request: web.Request) -> Mapping[str, str]:
     """What an answer to a page of a listed origin has; empty for all others."""
     origin = request.headers.get(hdrs.ORIGIN)
-    if origin is None or not _listed(origin, request.app[SETTINGS].origins):
+    if origin is None or not (_is_clean(origin) and _listed(origin, request.app[SETTINGS].origins)):
         return {}
     return {
         hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: origin,
@@ -71,6 +71,11 @@ def _is_local_host(request: web.Request) -> bool:
         return False
 
 
+def _is_clean(value: str) -> bool:
+    """Whether a header may be given back to whoever sent it."""
+    return value.isascii() and value.isprintable()
+
+
 def _listed(origin: str, origins: Sequence[str]) -> bool:
     return origin in origins or "*" in origins
 
@@ -82,6 +87,8 @@ def _same_origin(origin: str, host: str) -> bool:
 
 def _preflight(request: web.Request) -> web.Response:
     wanted = request.headers.get(hdrs.ACCESS_CONTROL_REQUEST_HEADERS, "")
+    if not _is_clean(wanted):
+        raise RequestError("The header Access-Control-Request-Headers may hold printable ASCII characters only.")
     return web.Response(
         status=204,
         headers={

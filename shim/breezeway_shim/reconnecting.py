@@ -1,15 +1,18 @@
 """Following a run over the loss of its server: when the connection breaks, the stream goes on from where it was."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Protocol
 
 import grpc
 from breezeway.v1 import event_pb2
 
 from breezeway_shim.errors import FieldToParam, cut_short, rpc_failed, run_gone, server_lost
+from breezeway_shim.shortcut import Events, Shortcut
 
-Batches = AsyncGenerator[Sequence[event_pb2.RunEvent], None]
+Batches = AsyncGenerator[Events, None]
+
+CallMetadata = Iterable[tuple[str, str | bytes]] | None
 
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 2.0
@@ -28,6 +31,9 @@ class EventCall(Protocol):
     """A call of StreamRun or FollowRun that is under way."""
 
     def __aiter__(self) -> AsyncIterator[_Batch]: ...
+
+    async def initial_metadata(self) -> CallMetadata:
+        """Wait for what the server says before the first event, or for the end."""
 
     def cancel(self) -> bool:
         """End the call."""
@@ -71,15 +77,18 @@ async def follow_through(  # noqa: C901  one loop over the ways in which a call 
     *,
     may_begin_again: Callable[[grpc.aio.AioRpcError], bool],
     leave: Callable[[str], Awaitable[None]],
+    begun: Callable[[CallMetadata], None],
+    shortcut: Shortcut,
     field_to_param: FieldToParam,
 ) -> Batches:
     """Yield a run's batches to its end, over as many calls as that takes: no event twice and none missing.
 
     `begin` makes the first call, and makes it again where it is lost before its first event and `may_begin_again`;
-    `follow` makes the one that goes on with a run after a sequence. A reader who closes this when the first call was
-    lost is one whose leaving the server cannot see; `leave` is told the run then. Raises `ApiError`.
+    `follow` makes the one that goes on with a run after a sequence. `begun` is told each call's metadata before its
+    events. What went by the `shortcut` has come, too. A reader who closes this when the first call was lost is one
+    whose leaving the server cannot see; `leave` is told the run then. Raises `ApiError`.
     """
-    events: Sequence[event_pb2.RunEvent] = ()
+    events: Events = ()
     loop = asyncio.get_running_loop()
     call, lost = begin(), False
     try:
@@ -87,10 +96,12 @@ async def follow_through(  # noqa: C901  one loop over the ways in which a call 
             # Nothing is done for an event here, and nothing for a batch but to remember it.
             known, opened = events, loop.time()
             try:
+                begun(await call.initial_metadata())
                 async for batch in call:
                     events = batch.events
                     yield events
             except grpc.aio.AioRpcError as error:
+                events = _newer(events, shortcut.newest)
                 if events is not known or loop.time() - opened > _CONNECTED_SECONDS:
                     patience.recovered()
                 if lost and error.code() is grpc.StatusCode.NOT_FOUND:
@@ -99,6 +110,7 @@ async def follow_through(  # noqa: C901  one loop over the ways in which a call 
                 if not (goes_on and await patience.lasts()):
                     raise rpc_failed(error, field_to_param) from error
             else:
+                events = _newer(events, shortcut.newest)
                 # Half an answer must not pass for a whole one. Who had everything gets nothing, and that is whole.
                 if events and events[-1].WhichOneof("kind") not in _TERMINAL:
                     raise cut_short()
@@ -111,3 +123,7 @@ async def follow_through(  # noqa: C901  one loop over the ways in which a call 
         if lost and events and events[-1].WhichOneof("kind") not in _TERMINAL:
             await leave(events[-1].run_id)
         raise
+
+
+def _newer(events: Events, others: Events) -> Events:
+    return others if others and (not events or others[-1].sequence > events[-1].sequence) else events

@@ -7,10 +7,14 @@ from contextlib import aclosing, suppress
 from aiohttp import web
 
 from breezeway_shim.errors import ApiError
+from breezeway_shim.shortcut import Events, Shortcut
 
 DONE = b"data: [DONE]\n\n"
 # No blank line after it: that would end an event, and to openai-python an event with nothing but the id before it.
 KEEP_ALIVE = b": keep-alive\n"
+
+# What may lie unsent before a client counts as slow; the same as aiohttp's.
+_MOST_UNSENT = 64 * 1024
 
 _HEADERS = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
@@ -32,8 +36,12 @@ async def stream(
     keepalive_seconds: float,
     headers: Mapping[str, str],
     error_frames: Callable[[ApiError], list[bytes]],
+    shortcut: Shortcut | None = None,
+    project: Callable[[Events], list[bytes]] | None = None,
 ) -> web.StreamResponse:
     """Answer with the frames of `batches`, each batch in one write, until they end.
+
+    Once the answer has begun, events may come by the `shortcut` in their place; `project` makes their frames.
 
     `headers` are read when the first frames are there, so that what is learnt on the way can be among them; where
     nothing comes for `keepalive_seconds` they are sent without waiting longer, and a comment after them.
@@ -48,6 +56,8 @@ async def stream(
                 async for frames in batches:
                     if frames:
                         await writer.write(b"".join(frames))
+                        if shortcut is not None and project is not None:
+                            writer.offer(shortcut, project)
             except ApiError as error:
                 await writer.settle()
                 if not response.prepared:
@@ -78,15 +88,39 @@ class _Writer:
         self._loop = asyncio.get_running_loop()
         self._written_at = self._loop.time()
         self._writing = False
+        self._offered = False
         self._comment: asyncio.Task[None] | None = None
         self._timer = self._loop.call_later(interval, self._look)
 
     async def write(self, data: bytes) -> None:
-        await self.settle()
+        if self._comment is not None:
+            await self.settle()
         self._writing = True
-        await self._send(data)
+        if self._response.prepared and data:
+            await self._response.write(data)
+        else:
+            await self._send(data)
         self._writing = False
         self._written_at = self._loop.time()
+
+    def offer(self, shortcut: Shortcut, project: Callable[[Events], list[bytes]]) -> None:
+        """Take events by the shortcut from now on, as long as the client keeps up; not before the first frames."""
+        transport = self._request.transport
+        if self._offered or transport is None or self._response.headers.get("Transfer-Encoding") != "chunked":
+            return
+        self._offered = True
+
+        def deliver(events: Events) -> bool:
+            if transport.is_closing() or transport.get_write_buffer_size() > _MOST_UNSENT:
+                # The way through the reader waits for the client, or finds out that it has left.
+                return False
+            if data := b"".join(project(events)):
+                # What aiohttp writes for a chunk, without the several calls that it takes to get there.
+                transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+                self._written_at = self._loop.time()
+            return True
+
+        shortcut.open(deliver)
 
     async def settle(self) -> None:
         """Wait until a comment that is being written is out."""

@@ -12,6 +12,7 @@ from breezeway_server.agents.steps import TextDelta
 
 from tests.client.host import Host
 from tests.support.server import PlainAgent, ScriptedAgent, kinds, text_of_events, texts
+from tests.support.system import ReservedPort
 
 
 @pytest.fixture
@@ -194,3 +195,32 @@ async def test_without_asyncio_the_calls_are_the_same(host: Host) -> None:
 
 def test_both_clients_have_the_same_calls() -> None:
     assert [name for name in vars(AsyncClient) if name[0] != "_"] == [name for name in vars(Client) if name[0] != "_"]
+
+
+async def test_a_server_that_is_lost_is_told_of_once_each_time(host: Host, scripted: ScriptedAgent) -> None:
+    told: list[int] = []
+    events: list[event_pb2.RunEvent] = []
+    async with AsyncClient(host.target, on_lost=lambda: told.append(len(events))) as client:
+        async for event in client.stream("scripted", "hello"):
+            events.append(event)
+            script = scripted.script(event.run_id)
+            if event.HasField("run_started") and event.attempt < 3:
+                script.say(TextDelta("more "))
+            elif event.HasField("run_started"):
+                script.end()
+            elif event.HasField("text_delta"):
+                await host.crash()
+                await host.start()
+    assert len(told) == 2
+    assert kinds(events)[-1] == "run_completed"
+
+
+async def test_nobody_waits_for_a_server_without_patience(tmp_path: Path) -> None:
+    with ReservedPort.reserved() as port:
+        async with AsyncClient(f"127.0.0.1:{port.number}", reconnect_seconds=0) as client:
+            with pytest.raises(BreezewayError) as caught:
+                await client.get("run_1")
+        sync_client = Client(f"127.0.0.1:{port.number}", reconnect_seconds=0)
+        with sync_client, pytest.raises(BreezewayError) as caught_too:
+            sync_client.get("run_1")
+    assert caught.value.code is caught_too.value.code is grpc.StatusCode.UNAVAILABLE

@@ -96,3 +96,45 @@ async def test_jobs_have_the_shapes_that_their_callers_know(http: aiohttp.Client
     assert await asked(http, "DELETE", path) == (200, {"ok": True})
     status, gone = await asked(http, "GET", path)
     assert (status, gone["code"]) == (404, 5)
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "body", "other"),
+    [
+        (
+            "/api/profiles",
+            "profile",
+            {
+                "name": "helper",
+                "config": {"kind": "llm", "model": "m", "base_url": "http://127.0.0.1:1/v1", "api_key": "k"},
+            },
+            {"config": {"kind": "llm", "model": "m", "base_url": "http://127.0.0.1:1/v1", "api_key": "l"}},
+        ),
+        (
+            "/api/jobs",
+            "job",
+            {"name": "plants", "schedule": "every 2h", "prompt": "Water the plants."},
+            {"prompt": "Water the flowers."},
+        ),
+    ],
+)
+async def test_a_creation_that_is_repeated_is_the_same_also_after_a_restart(
+    own: System, path: str, name: str, body: dict[str, Any], other: dict[str, Any]
+) -> None:
+    async def create(changed: dict[str, Any]) -> tuple[int, Any]:
+        # A connection of its own each time: the one before went with its system.
+        async with (
+            aiohttp.ClientSession(own.url) as session,
+            session.post(path, json=body | changed, headers={"Idempotency-Key": "once"}) as reply,
+        ):
+            return reply.status, await reply.json()
+
+    status, made = await create({})
+    assert (status, list(made)) == (200, [name])
+    for restarted in (False, True):
+        if restarted:
+            own.kill()
+            own.start()
+        assert await create({}) == (200, made)
+        status, refused = await create(other)
+        assert (status, refused["details"][0]["reason"]) == (409, "REQUEST_ID_REUSED")

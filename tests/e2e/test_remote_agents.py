@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
+import aiohttp
 import grpc
 import openai
 import pytest
@@ -11,7 +13,9 @@ from openai import AsyncOpenAI
 
 from tests.e2e.native import Native
 from tests.e2e.sdk import text_of, user
+from tests.server.agents.remote import fake
 from tests.server.agents.remote.examples import example
+from tests.server.agents.remote.fake import FakeAgent, saying
 from tests.support.system import ReservedPort, System
 
 _CONFIG = """
@@ -139,3 +143,25 @@ async def test_an_agent_that_is_killed_at_work_fails_its_run_with_a_reason(
     assert run.error.reason == "AGENT_UNAVAILABLE"
     assert "was lost while it worked" in run.error.message
     assert run.output[0].message.content[0].text.text.startswith("on and ")
+
+
+async def test_an_agent_is_told_whose_run_it_is(tmp_path: Path) -> None:
+    root = {"Authorization": "Bearer 0f1e2d3c4b5a69788796a5b4c3d2e1f0"}
+    environ = {"BREEZEWAY_API_KEYS": root["Authorization"].removeprefix("Bearer ")}
+    async with FakeAgent.serving(saying(fake.steps(fake.text("hello")))) as told:
+        config = _CONFIG.format(agent=told.address, dead="127.0.0.1:1", mortal="127.0.0.1:1")
+        with System.serving(tmp_path, environ=environ, config=config) as system:
+            async with aiohttp.ClientSession(system.url) as http:
+                asked = {"tenant": "acme", "scopes": ["KEY_SCOPE_RUN"]}
+                async with http.post("/api/keys", json=asked, headers=root) as made:
+                    created = await made.json()
+                ask = {"model": "remote", "messages": user("hi"), "user": "ann"}
+                for secret in (created["secret"], environ["BREEZEWAY_API_KEYS"]):
+                    headers = {"Authorization": f"Bearer {secret}"}
+                    async with http.post("/v1/chat/completions", json=ask, headers=headers) as answer:
+                        assert answer.status == 200, await answer.text()
+    names = ("breezeway-tenant", "breezeway-key", "breezeway-user")
+    assert [tuple(metadata.get(name) for name in names) for metadata in told.metadata] == [
+        ("acme", created["key"]["id"], "ann"),
+        ("default", None, "ann"),
+    ]

@@ -1,6 +1,7 @@
 """What outlives its server: runs, streams, request ids, approvals, turns of a conversation; and what a reader costs."""
 
 import asyncio
+import json
 import re
 import signal
 from collections.abc import AsyncIterator, Iterator
@@ -162,6 +163,35 @@ async def test_openai_pythons_chat_stream_does_not_notice_a_restart(
             await asyncio.to_thread(server.restart)
     assert "".join(said) == "one two three four"
     assert [finish for finish in finishes if finish] == ["stop"]
+
+
+@pytest.mark.parametrize("begins", [True, False], ids=["begun", "followed"])
+async def test_a_native_stream_over_http_does_not_notice_a_restart(
+    server: LoneServer, native: Native, url: str, model: ModelServer, begins: bool
+) -> None:
+    body = {
+        "spec": {"agent": "assistant"},
+        "input": [{"message": {"role": "ROLE_USER", "content": [{"text": {"text": "hi"}}]}}],
+    }
+    async with aiohttp.ClientSession(url, timeout=aiohttp.ClientTimeout(60)) as http:
+        if begins:
+            asked = http.post("/api/runs:stream", json=body)
+        else:
+            async with http.post("/api/runs", json=body) as created:
+                run_id = (await created.json())["run"]["id"]
+            asked = http.get(f"/api/runs/{run_id}/events")
+        seen: list[dict[str, Any]] = []
+        async with asked as answer:
+            async for line in answer.content:
+                if not line.startswith(b"data: "):
+                    continue
+                seen += json.loads(line.removeprefix(b"data: "))["events"]
+                if seen[-1].get("textDelta", {}).get("text") == "two ":
+                    await asyncio.to_thread(server.restart)
+    assert [int(event["sequence"]) for event in seen] == list(range(1, len(seen) + 1))
+    assert "".join(event["textDelta"]["text"] for event in seen if "textDelta" in event) == "one two three four"
+    assert seen[-1]["runCompleted"]["usage"]
+    assert {event["attempt"] for event in seen} == {1, 2}
 
 
 async def test_openai_pythons_response_stream_does_not_notice_a_restart(

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from breezeway_server.agents.errors import ConfigError
 from breezeway_server.config import ServerSettings, load_settings
+from breezeway_server.engine.quota import Rates
 
 FILE = "breezeway.toml"
 
@@ -78,6 +79,25 @@ def test_all_faults_are_named_at_once() -> None:
 def test_the_engine_keeps_to_the_settings() -> None:
     limits = load_settings({"max_runs": 7, "log_retention_seconds": 8, "max_run_seconds": 9}, {}, FILE).limits()
     assert (limits.max_runs, limits.log_seconds, limits.run_seconds) == (7, 8, 9)
+    limits = load_settings({"max_queued_runs": 7, "max_run_tokens": 8}, {}, FILE).limits()
+    assert (limits.queued_runs, limits.run_tokens) == (7, 8)
+
+
+@pytest.mark.parametrize(
+    ("table", "of_keys", "of_everybody"),
+    [
+        ({}, Rates(max_runs=1000, requests_per_minute=6000), Rates()),
+        ({"key_max_runs": 0, "key_requests_per_minute": 0}, Rates(), Rates()),
+        (
+            {"key_max_runs": 3, "key_tokens_per_minute": 5},
+            Rates(max_runs=3, requests_per_minute=6000, tokens_per_minute=5),
+            Rates(max_runs=3, tokens_per_minute=5),
+        ),
+    ],
+)
+def test_without_keys_only_limits_that_are_set_hold(table: dict[str, int], of_keys: Rates, of_everybody: Rates) -> None:
+    settings = load_settings(table, {}, FILE)
+    assert (settings.key_rates(), settings.open_rates()) == (of_keys, of_everybody)
 
 
 def test_every_setting_is_described() -> None:

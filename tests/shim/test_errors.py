@@ -138,7 +138,7 @@ def test_words_of_the_transport_do_not_reach_the_caller() -> None:
 
 # The shim's own word for a run that somebody cancelled: over gRPC that is no error.
 OWN_REASONS = {"RUN_CANCELLED"}
-REASON = re.compile(r"(?!BREEZEWAY_|OPENAI_|XDG_)[A-Z]+(_[A-Z]+)+")
+REASON = re.compile(r"(?!BREEZEWAY_|OPENAI_|OTEL_|PROMETHEUS_|XDG_)[A-Z]+(_[A-Z]+)+")
 
 
 def test_the_table_has_every_reason_of_the_server_and_no_other() -> None:

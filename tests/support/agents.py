@@ -77,6 +77,7 @@ class FakeRun:
     """Set once any approval is asked for."""
     decide: Approval | None = None
     """What is decided at once about all that is asked for; where None, whoever sets the future decides."""
+    tenant: str = "default"
     _speaking: dict[int, item_pb2.Item] = field(default_factory=dict)
     _calls: dict[str, item_pb2.Item] = field(default_factory=dict)
 

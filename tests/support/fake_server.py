@@ -1,7 +1,7 @@
 """A gRPC server that plays kept logs and given replies, and remembers what it was asked."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, TypeAlias
 
@@ -61,6 +61,8 @@ class FakeServer:
         self.replies: dict[str, Message | status_pb2.Status | Callable[[Any], Message | status_pb2.Status]] = {}
         # Fails the next call without a word of the server's, as a broken connection does.
         self.breaks_once: grpc.StatusCode | None = None
+        # What creating calls say of the caller's limits, and refused ones too where they share a call.
+        self.rate_limits: dict[str, str] = {}
         self.called = asyncio.Event()
         self.followed = asyncio.Event()
         self.cancelled = asyncio.Event()
@@ -95,6 +97,8 @@ class FakeServer:
 
     async def unary(self, method: str, request: Any, context: Any) -> Any:
         await self._note(method, request, context)
+        if method == "CreateRun":
+            await context.send_initial_metadata(tuple(self.rate_limits.items()))
         reply = self.replies[method]
         if callable(reply):
             reply = reply(request)
@@ -104,6 +108,8 @@ class FakeServer:
 
     async def stream(self, method: str, request: Any, context: Any) -> AsyncGenerator[Any, None]:
         await self._note(method, request, context)
+        if method == "StreamRun":
+            await context.send_initial_metadata(tuple(self.rate_limits.items()))
         only_items = request.detail == stream_service_pb2.STREAM_DETAIL_ITEMS
         after = request.after_sequence if method == "FollowRun" else 0
         for step in self.steps:
@@ -144,11 +150,14 @@ class FakeServer:
         async def play(start: stream_service_pb2.MultiplexStart) -> None:
             status = status_pb2.Status()
             try:
-                async for reply in self.stream("StreamRun", start.run, _TagContext(dict(start.metadata))):
+                context = _TagContext(start.tag, dict(start.metadata), send)
+                async for reply in self.stream("StreamRun", start.run, context):
                     await send(stream_service_pb2.MultiplexBatch(tag=start.tag, events=reply.events))
             except _Aborted as aborted:
                 status = aborted.status
-            await send(stream_service_pb2.MultiplexBatch(tag=start.tag, end=status))
+            refused = status.code == grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]
+            metadata = self.rate_limits if refused else {}
+            await send(stream_service_pb2.MultiplexBatch(tag=start.tag, end=status, metadata=metadata))
 
         async def send(batch: stream_service_pb2.MultiplexBatch) -> None:
             await context.write(stream_service_pb2.MultiplexRunsResponse(batches=[batch]))
@@ -178,11 +187,22 @@ class _Aborted(Exception):
 class _TagContext:
     """What a call of its own would have as context, for one run of a multiplexed call."""
 
-    def __init__(self, metadata: dict[str, str]) -> None:
+    def __init__(
+        self,
+        tag: int,
+        metadata: dict[str, str],
+        send: Callable[[stream_service_pb2.MultiplexBatch], Awaitable[None]],
+    ) -> None:
+        self._tag = tag
         self._metadata = metadata
+        self._send = send
 
     def invocation_metadata(self) -> list[tuple[str, str]]:
         return list(self._metadata.items())
+
+    async def send_initial_metadata(self, metadata: Sequence[tuple[str, str]]) -> None:
+        if metadata:
+            await self._send(stream_service_pb2.MultiplexBatch(tag=self._tag, metadata=dict(metadata)))
 
     async def abort(self, code: grpc.StatusCode, message: str) -> None:
         raise _Aborted(status_pb2.Status(code=code.value[0], message=message))

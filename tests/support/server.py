@@ -17,6 +17,7 @@ from breezeway_server.agents.build import AgentBuilder
 from breezeway_server.agents.registry import AgentRegistry
 from breezeway_server.agents.steps import Step
 from breezeway_server.engine.limits import Limits
+from breezeway_server.engine.metrics import RunMetrics
 from breezeway_server.engine.supervisor import Supervisor
 from breezeway_server.events.framing import decode
 from breezeway_server.events.ids import Uuid7
@@ -25,10 +26,12 @@ from breezeway_server.jobs.jobs import Jobs
 from breezeway_server.profiles.profiles import Profiles
 from breezeway_server.profiles.secrets import SecretBox
 from breezeway_server.services.keyring import KeyRing
+from breezeway_server.services.operations import OperationsService
 from breezeway_server.services.server import GrpcServer
 from breezeway_server.services.transport import PLAIN, Transport
 from breezeway_server.store.base import Store
 from breezeway_server.store.sqlite import SqliteStore, open_sqlite
+from prometheus_client import CollectorRegistry
 
 from tests.support.agents import said
 
@@ -42,6 +45,8 @@ LIMITS = Limits(
     memory_run_bytes=10_000_000,
     log_seconds=3600,
     request_seconds=3600,
+    queued_runs=50,
+    run_tokens=None,
     max_attempts=5,
 )
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
@@ -126,11 +131,16 @@ class Stack:
         self.agents = AgentRegistry(agents)
         self.log = EventLog(store, patience=patience)
         self.new_id = Uuid7()
-        self.supervisor = Supervisor(store, self.log, self.agents, limits, new_id=self.new_id)
+        self.metrics = RunMetrics()
+        self.supervisor = Supervisor(store, self.log, self.agents, limits, new_id=self.new_id, metrics=self.metrics)
         self.jobs = Jobs(store, self.supervisor, self.new_id, clock=time.time_ns)
         self.builder = AgentBuilder({}, {"MODEL_KEY": "k3y"})
         self.profiles = self.profiles_with(None)
         self._writer = asyncio.create_task(self.log.write())
+
+    def operations(self) -> OperationsService:
+        """What operators ask for this stack."""
+        return OperationsService(self.supervisor, self.log, self.agents, self.store, CollectorRegistry())
 
     def profiles_with(self, secrets: SecretBox | None) -> Profiles:
         """Profiles over this stack's store and registry, none of them loaded."""
@@ -272,6 +282,7 @@ async def serving(
         keys=keys or KeyRing([]),
         profiles=stack.profiles,
         jobs=stack.jobs,
+        operations=stack.operations(),
         transport=transport,
     )
     (port,) = server.bind([address])

@@ -8,6 +8,7 @@ from aiohttp import web
 from breezeway_shim.app import build_app
 from breezeway_shim.backend import Backend
 from breezeway_shim.config import ShimSettings
+from breezeway_shim.connections import Runner
 
 
 @asynccontextmanager
@@ -16,7 +17,7 @@ async def serve_shim(grpc_target: str, **settings: Any) -> AsyncIterator[str]:
     shim_settings = ShimSettings(grpc_target=grpc_target, http_listen="127.0.0.1:0", **settings)
     backend = Backend(grpc_target, reconnect_seconds=shim_settings.reconnect_seconds)
     app = build_app(shim_settings, backend)
-    runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=1)
+    runner = Runner(app, shim_settings, shutdown_timeout=1)
     await runner.setup()
     try:
         site = web.TCPSite(runner, *shim_settings.http_address)

@@ -59,12 +59,12 @@ class Output:
         with self._news:
             return "".join(self._lines)
 
-    def wait_for(self, words: str, seconds: float = START_SECONDS) -> str:
-        """The text so far, once `words` are in it. AssertionError where they never come."""
+    def wait_for(self, words: str, seconds: float = START_SECONDS, *, times: int = 1) -> str:
+        """The text so far, once `words` are in it that often. AssertionError where they never come."""
         with self._news:
-            self._news.wait_for(lambda: self._ended or words in "".join(self._lines), seconds)
+            self._news.wait_for(lambda: self._ended or "".join(self._lines).count(words) >= times, seconds)
             text = "".join(self._lines)
-        assert words in text, f"the process never said {words!r}; it said:\n{text}"
+        assert text.count(words) >= times, f"the process never said {words!r}; it said:\n{text}"
         return text
 
     def close(self) -> None:
@@ -161,6 +161,12 @@ class System:
 
     def pid_of(self, module: str) -> int:
         """The process of `serve` that runs `module`."""
+        pids = self.pids_of(module)
+        assert pids, f"serve runs no {module}"
+        return pids[0]
+
+    def pids_of(self, module: str) -> list[int]:
+        """The processes of `serve` that run `module`."""
         assert self._process is not None
         listing = subprocess.run(
             ["ps", "-A", "-ww", "-o", "pid=,ppid=,args="],
@@ -169,11 +175,12 @@ class System:
             text=True,
             timeout=START_SECONDS,
         ).stdout
-        for line in listing.splitlines():
-            pid, parent, command = line.split(maxsplit=2)
-            if int(parent) == self._process.pid and module in command.removeprefix(sys.executable).split():
-                return int(pid)
-        raise AssertionError(f"serve runs no {module}")
+        processes = [line.split(maxsplit=2) for line in listing.splitlines()]
+        return [
+            int(pid)
+            for pid, parent, command in processes
+            if int(parent) == self._process.pid and module in command.removeprefix(sys.executable).split()
+        ]
 
     def close(self) -> None:
         """End it as hard as it takes, and give the ports back."""

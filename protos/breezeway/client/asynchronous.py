@@ -2,11 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from typing import Protocol, Self, TypeVar
 
 import grpc
-from breezeway.client.channels import OPTIONS, Tls, metadata_of
+from breezeway.client.channels import Tls, metadata_of, open_async_channel
 from breezeway.client.errors import error_of, lost
 from breezeway.client.progress import Progress
 from breezeway.client.requests import PAGE_SIZE, Input, follow_request, items_of, spec_of, stream_request
@@ -47,7 +47,8 @@ class AsyncClient:
     """A client of the server at `target`, `host:port` or `unix:/path`. Made inside the running loop; `close` when done.
 
     Where the server is lost, streams go on from their last event once it is back, and reads are made again; it is
-    waited for `reconnect_seconds`. `headers` go along with every call. Every call raises `BreezewayError`.
+    waited for `reconnect_seconds`, and `on_lost` is called each time that a stream begins to wait. `headers` go along
+    with every call. Every call raises `BreezewayError`.
     """
 
     def __init__(
@@ -58,14 +59,12 @@ class AsyncClient:
         tls: Tls | None = None,
         headers: Mapping[str, str] | None = None,
         reconnect_seconds: float = 30.0,
+        on_lost: Callable[[], None] | None = None,
     ) -> None:
-        if tls is None:
-            self._channel = grpc.aio.insecure_channel(target, options=OPTIONS)
-        else:
-            options = (*OPTIONS, *tls.options())
-            self._channel = grpc.aio.secure_channel(target, tls.credentials(), options=options)
+        self._channel = open_async_channel(target, tls)
         self._metadata = metadata_of(api_key, headers)
         self._reconnect_seconds = reconnect_seconds
+        self._on_lost = on_lost
         self._runs = RunServiceStub(self._channel)
         self._streams = StreamServiceStub(self._channel)
         self._store = StoreServiceStub(self._channel)
@@ -111,7 +110,7 @@ class AsyncClient:
         request = stream_request(
             agent, given, spec=spec, request_id=request_id, detail=detail, on_disconnect=on_disconnect
         )
-        return self._events(Progress("", 0, self._reconnect_seconds), detail, request)
+        return self._events(Progress("", 0, self._reconnect_seconds, self._on_lost), detail, request)
 
     def follow(
         self,
@@ -121,7 +120,7 @@ class AsyncClient:
         detail: stream_service_pb2.StreamDetail.ValueType = stream_service_pb2.STREAM_DETAIL_FULL,
     ) -> AsyncGenerator[event_pb2.RunEvent, None]:
         """Yield a run's events above the sequence `after` to its end; closing this leaves the run alone."""
-        return self._events(Progress(run_id, after, self._reconnect_seconds), detail, None)
+        return self._events(Progress(run_id, after, self._reconnect_seconds, self._on_lost), detail, None)
 
     async def create(
         self, agent: str, given: Input, *, spec: run_pb2.RunSpec | None = None, request_id: str = ""
@@ -265,7 +264,7 @@ class AsyncClient:
         try:
             return await method(request, metadata=self._metadata)
         except grpc.RpcError as error:
-            if not lost(error):
+            if not lost(error) or not self._reconnect_seconds:
                 raise error_of(error) from error
         try:
             return await method(request, metadata=self._metadata, wait_for_ready=True, timeout=self._reconnect_seconds)

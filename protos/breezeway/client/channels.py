@@ -45,6 +45,20 @@ class Tls(NamedTuple):
         return (("grpc.ssl_target_name_override", self.server_name),) if self.server_name else ()
 
 
+def open_channel(target: str, tls: Tls | None) -> grpc.Channel:
+    """A channel to the server; plain text without `tls`. Raises as `Tls.credentials` does."""
+    if tls is None:
+        return grpc.insecure_channel(target, options=OPTIONS)
+    return grpc.secure_channel(target, tls.credentials(), options=(*OPTIONS, *tls.options()))
+
+
+def open_async_channel(target: str, tls: Tls | None) -> grpc.aio.Channel:
+    """The same for asyncio; made inside the running loop."""
+    if tls is None:
+        return grpc.aio.insecure_channel(target, options=OPTIONS)
+    return grpc.aio.secure_channel(target, tls.credentials(), options=(*OPTIONS, *tls.options()))
+
+
 def metadata_of(api_key: str | None, headers: Mapping[str, str] | None) -> Metadata:
     """What goes along with every call: the key, and whatever else the caller wants the server to know."""
     pairs = [(name.lower(), value) for name, value in (headers or {}).items()]

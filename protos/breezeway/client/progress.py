@@ -1,5 +1,7 @@
 """How far a stream has come, and whether and when it goes on after it was lost: no I/O, no clock."""
 
+from collections.abc import Callable
+
 import grpc
 from breezeway.client.errors import BreezewayError, error_of, lost
 from breezeway.v1 import event_pb2
@@ -12,12 +14,16 @@ _TERMINAL = frozenset({"run_completed", "run_incomplete", "run_failed", "run_can
 
 
 class Progress:
-    """A reader's place in a run. `run_id` is empty until the run is known; a lost server is waited for `patience` s."""
+    """A reader's place in a run. `run_id` is empty until the run is known; a lost server is waited for `patience` s.
 
-    def __init__(self, run_id: str, after: int, patience: float) -> None:
+    `on_lost` is called each time that the waiting begins.
+    """
+
+    def __init__(self, run_id: str, after: int, patience: float, on_lost: Callable[[], None] | None = None) -> None:
         self.run_id = run_id
         self.sequence = after
         self._patience = patience
+        self._on_lost = on_lost
         self._lost_at: float | None = None
         self._pause = _FIRST_PAUSE
         self._opened_at = 0.0
@@ -44,10 +50,13 @@ class Progress:
         error = error_of(failed)
         if now - self._opened_at > _CONNECTED_SECONDS:
             self._lost_at, self._pause = None, _FIRST_PAUSE
+        newly = self._lost_at is None
         if self._lost_at is None:
             self._lost_at = now
         left = self._lost_at + self._patience - now
         if not lost(failed) or left <= 0:
             raise error from failed
+        if newly and self._on_lost is not None:
+            self._on_lost()
         pause, self._pause = min(self._pause, left), min(self._pause * 2, _LONGEST_PAUSE)
         return pause

@@ -1,11 +1,11 @@
 """The client without asyncio."""
 
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Protocol, Self, TypeVar
 
 import grpc
-from breezeway.client.channels import OPTIONS, Tls, metadata_of
+from breezeway.client.channels import Tls, metadata_of, open_channel
 from breezeway.client.errors import error_of, lost
 from breezeway.client.progress import Progress
 from breezeway.client.requests import PAGE_SIZE, Input, follow_request, items_of, spec_of, stream_request
@@ -46,7 +46,8 @@ class Client:
     """A client of the server at `target`, `host:port` or `unix:/path`. Threads may share it; `close` when done.
 
     Where the server is lost, streams go on from their last event once it is back, and reads are made again; it is
-    waited for `reconnect_seconds`. `headers` go along with every call. Every call raises `BreezewayError`.
+    waited for `reconnect_seconds`, and `on_lost` is called each time that a stream begins to wait. `headers` go along
+    with every call. Every call raises `BreezewayError`.
     """
 
     def __init__(
@@ -57,14 +58,12 @@ class Client:
         tls: Tls | None = None,
         headers: Mapping[str, str] | None = None,
         reconnect_seconds: float = 30.0,
+        on_lost: Callable[[], None] | None = None,
     ) -> None:
-        if tls is None:
-            self._channel = grpc.insecure_channel(target, options=OPTIONS)
-        else:
-            options = (*OPTIONS, *tls.options())
-            self._channel = grpc.secure_channel(target, tls.credentials(), options=options)
+        self._channel = open_channel(target, tls)
         self._metadata = metadata_of(api_key, headers)
         self._reconnect_seconds = reconnect_seconds
+        self._on_lost = on_lost
         self._runs = RunServiceStub(self._channel)
         self._streams = StreamServiceStub(self._channel)
         self._store = StoreServiceStub(self._channel)
@@ -110,7 +109,7 @@ class Client:
         request = stream_request(
             agent, given, spec=spec, request_id=request_id, detail=detail, on_disconnect=on_disconnect
         )
-        return self._events(Progress("", 0, self._reconnect_seconds), detail, request)
+        return self._events(Progress("", 0, self._reconnect_seconds, self._on_lost), detail, request)
 
     def follow(
         self,
@@ -120,7 +119,7 @@ class Client:
         detail: stream_service_pb2.StreamDetail.ValueType = stream_service_pb2.STREAM_DETAIL_FULL,
     ) -> Generator[event_pb2.RunEvent, None, None]:
         """Yield a run's events above the sequence `after` to its end; closing this leaves the run alone."""
-        return self._events(Progress(run_id, after, self._reconnect_seconds), detail, None)
+        return self._events(Progress(run_id, after, self._reconnect_seconds, self._on_lost), detail, None)
 
     def create(
         self, agent: str, given: Input, *, spec: run_pb2.RunSpec | None = None, request_id: str = ""
@@ -259,7 +258,7 @@ class Client:
         try:
             return method(request, metadata=self._metadata)
         except grpc.RpcError as error:
-            if not lost(error):
+            if not lost(error) or not self._reconnect_seconds:
                 raise error_of(error) from error
         try:
             return method(request, metadata=self._metadata, wait_for_ready=True, timeout=self._reconnect_seconds)

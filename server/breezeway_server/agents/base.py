@@ -24,6 +24,10 @@ class RunContext(Protocol):
         """The run's id, `run_…`."""
 
     @property
+    def tenant(self) -> str:
+        """Whose run it is; `spec.key_id` is the key, and `spec.user` what the caller calls their own user."""
+
+    @property
     def attempt(self) -> int:
         """From 1; above 1 where an earlier attempt was lost and `output` already holds what it completed."""
 

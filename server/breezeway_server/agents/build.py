@@ -135,6 +135,8 @@ def _info(name: str, config: AgentConfig, create_time: datetime) -> agent_pb2.Ag
         capabilities=_capabilities(config),
     )
     info.create_time.FromDatetime(create_time)
+    if isinstance(config, LlmConfig) and config.max_total_tokens is not None:
+        info.max_total_tokens = config.max_total_tokens
     return info
 
 

@@ -113,6 +113,7 @@ class LlmConfig(_AgentConfig):
     approval: ApprovalRule = "never"
     fallback_models: tuple[str, ...] = ()
     max_iterations: Annotated[int, Field(ge=1)] = 90
+    max_total_tokens: Annotated[int, Field(ge=1, le=2**32 - 1)] | None = None
     max_tool_output: Annotated[int, Field(ge=1)] = 100_000
     connect_timeout: Seconds = 10.0
     first_token_timeout: Seconds = 120.0

@@ -75,10 +75,14 @@ class ToolCallOutput(Struct, frozen=True):
 
 
 class ModelCallCompleted(Struct, frozen=True):
-    """A model call ended and reported its usage; to be said also where the call was cut, if usage is known."""
+    """A model call ended and reported its usage; to be said also where the call was cut, if usage is known.
+
+    A run that has spent its tokens ends here, as incomplete, unless `last` says that no model will be called again.
+    """
 
     model: str
     usage: run_pb2.Usage
+    last: bool = False
 
 
 class ChoiceIncomplete(Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""The command line: `breezeway serve | server | shim | chat | version`."""
+"""The command line: `breezeway serve | server | shim | chat | runs | keys | agent | doctor | version`."""
 
 from breezeway_server.cli.main import main
 

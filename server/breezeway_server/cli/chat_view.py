@@ -1,4 +1,4 @@
-"""What a chat in the terminal shows of a run: the answer on standard output, all else on standard error."""
+"""What the terminal shows of a run as it goes on: the answer on standard output, all else on standard error."""
 
 from typing import assert_never
 
@@ -7,20 +7,21 @@ from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
+from breezeway_server.cli.printable import printable, text_of, word_of
+
 _ANSWER = Style()
 _THOUGHT = Style(dim=True, italic=True)
 _TOOL = Style(color="cyan")
 _QUIET = Style(dim=True)
 _ALARM = Style(color="red", bold=True)
 
-# What a model writes must not move the cursor, ring or recolour the reader's terminal.
-_UNPRINTABLE = dict.fromkeys([*range(9), *range(11, 32), *range(127, 160)])
-
 
 class ChatView:
     """Shows events as they come. On a terminal both outputs are one; in a pipe standard output has answers alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, waiting: str) -> None:
+        """`waiting` says what the reader can do while the run waits for an approval."""
+        self._waiting = waiting
         self._out = Console(highlight=False, soft_wrap=True)
         self._aside = Console(stderr=True, highlight=False, soft_wrap=True)
         self._open: Style | None = None
@@ -39,13 +40,12 @@ class ChatView:
             case "tool_progress":
                 self._line(f"  … {event.tool_progress.message}", _QUIET)
             case "approval_requested":
-                self._line("  waits for an approval; Ctrl-C cancels the run", _TOOL)
+                self._line(f"  waits for an approval; {self._waiting}", _TOOL)
             case "run_completed":
                 self._end(event.run_completed.usage)
             case "run_incomplete":
-                reason = item_pb2.IncompleteReason.Name(event.run_incomplete.reason)
-                words = reason.removeprefix("INCOMPLETE_REASON_").replace("_", " ").lower()
-                self._end(event.run_incomplete.usage, f"ended early: {words}")
+                reason = word_of(item_pb2.IncompleteReason, event.run_incomplete.reason)
+                self._end(event.run_incomplete.usage, f"ended early: {reason}")
             case "run_failed":
                 self.alarm(f"{event.run_failed.error.message} ({event.run_failed.error.reason})")
                 self._end(event.run_failed.usage)
@@ -53,8 +53,10 @@ class ChatView:
                 self._end(event.run_cancelled.usage, "cancelled")
             case "tool_arguments_delta" | "item_started" | "run_queued" | "run_started":
                 pass  # What they bring is shown when the item is whole.
-            case "model_call_completed" | "approval_resolved":
-                pass
+            case "approval_resolved":
+                self._line(f"  {word_of(item_pb2.ApprovalDecision, event.approval_resolved.decision)}", _TOOL)
+            case "model_call_completed":
+                pass  # Its usage is in the sum at the end.
             case None:
                 pass  # Newer than this reader.
             case _:
@@ -62,8 +64,7 @@ class ChatView:
 
     def cancelled(self, run: run_pb2.Run) -> None:
         """Say that a run was cancelled, and that this has settled; or that it had ended before."""
-        state = run_pb2.RunState.Name(run.state).removeprefix("RUN_STATE_").replace("_", " ").lower()
-        self._end(run.usage, state)
+        self._end(run.usage, word_of(run_pb2.RunState, run.state))
 
     def alarm(self, message: str) -> None:
         """Say that something is wrong."""
@@ -79,8 +80,7 @@ class ChatView:
                 self._line(f"→ {item.function_call.name}({item.function_call.arguments})", _TOOL)
             case "function_call_output":
                 output = item.function_call_output
-                said = "\n".join(part.text.text or f"[{part.WhichOneof('kind')}]" for part in output.content)
-                self._line(f"← {said}", _ALARM if output.is_error else _QUIET)
+                self._line(f"← {text_of(output.content)}", _ALARM if output.is_error else _QUIET)
             case _:
                 self._close()  # Its text was shown as it came.
 
@@ -92,11 +92,11 @@ class ChatView:
         if self._open is not style:
             self._close()
             self._open = style
-        self._console(style).print(Text(text.translate(_UNPRINTABLE), style), end="")
+        self._console(style).print(Text(printable(text), style), end="")
 
     def _line(self, text: str, style: Style) -> None:
         self._close()
-        self._aside.print(Text(text.translate(_UNPRINTABLE), style))
+        self._aside.print(Text(printable(text), style))
 
     def _close(self) -> None:
         if self._open is not None:

@@ -1,15 +1,17 @@
-"""`breezeway keys`: makes, lists, rotates and revokes API keys, in the store or over the API of its server."""
+"""`breezeway keys`: makes, lists, limits, rotates and revokes API keys, in the store or over the API of its server."""
 
 import asyncio
 import re
 import sys
 from collections.abc import Awaitable, Callable
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import click
 from breezeway.v1 import key_pb2, key_service_pb2
 
+from breezeway_server.cli.connection import Connection, connected
 from breezeway_server.config import load_settings
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -19,6 +21,7 @@ _SCOPES = {
     "admin": key_pb2.KEY_SCOPE_ADMIN,
 }
 _FAILED = 1
+_AMOUNT = click.IntRange(0, 2**32 - 1)
 
 Change = Callable[[Any], Awaitable[None]]
 
@@ -41,10 +44,9 @@ class _Span(click.ParamType[int, int]):
 class _Place:
     """Where the keys are."""
 
-    def __init__(self, data_dir: Path | None, target: str, api_key: str | None) -> None:
+    def __init__(self, data_dir: Path | None, connection: Connection) -> None:
         self._data_dir = data_dir
-        self._target = target
-        self._metadata = (("authorization", f"Bearer {api_key}"),) if api_key else ()
+        self._connection = connection
 
     def change(self, change: Change) -> None:
         """Call `change` with what has KeyService's methods. Ends the process where that fails."""
@@ -80,13 +82,14 @@ class _Place:
 
     async def _change_over_api(self, change: Change) -> None:
         import grpc  # noqa: PLC0415 - see above
+        from breezeway.client.errors import error_of  # noqa: PLC0415
         from breezeway.v1.key_service_pb2_grpc import KeyServiceStub  # noqa: PLC0415
 
-        async with grpc.aio.insecure_channel(self._target) as channel:
+        async with self._connection.async_channel() as channel:
             try:
-                await change(_Remote(KeyServiceStub(channel), self._metadata))
+                await change(_Remote(KeyServiceStub(channel), self._connection.metadata))
             except grpc.aio.AioRpcError as error:
-                raise _Refused(f"The server at {self._target} says: {error.details()}") from error
+                raise _Refused(self._connection.explain(error_of(error))) from error
 
 
 class _Refused(Exception):
@@ -116,21 +119,32 @@ class _Remote:
         return await getattr(self._stub, method)(request, metadata=self._metadata)
 
 
+def _placed(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that say where the keys are; it gets them as `place`."""
+
+    @click.option("--data-dir", type=click.Path(path_type=Path, file_okay=False), help="Where the store lies.")
+    @connected
+    @wraps(command)
+    def call(*, data_dir: Path | None, connection: Connection, **given: object) -> None:
+        command(_Place(data_dir, connection), **given)
+
+    return call
+
+
+def _limits(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of a command that sets limits."""
+    for option in (
+        click.option("--tokens-per-minute", type=_AMOUNT, help="Tokens that its runs may use in a minute."),
+        click.option("--requests-per-minute", type=_AMOUNT, help="Runs that it may create in a minute."),
+        click.option("--max-runs", type=_AMOUNT, help="Runs of it under way at once."),
+    ):
+        command = option(command)
+    return command
+
+
 @click.group()
-@click.option("--data-dir", type=click.Path(path_type=Path, file_okay=False), help="Where the store lies.")
-@click.option(
-    "--target",
-    metavar="HOST:PORT",
-    envvar=["BREEZEWAY_GRPC_TARGET", "BREEZEWAY_GRPC_LISTEN"],
-    default="127.0.0.1:50051",
-    show_default=True,
-    help="The server that has the store, while one runs.",
-)
-@click.option("--api-key", envvar="BREEZEWAY_API_KEY", help="An admin's key for that server, also BREEZEWAY_API_KEY.")
-@click.pass_context
-def keys(context: click.Context, data_dir: Path | None, target: str, api_key: str | None) -> None:
-    """Make, list, rotate and revoke API keys."""
-    context.obj = _Place(data_dir, target, api_key)
+def keys() -> None:
+    """Make, list, limit, rotate and revoke API keys: in the store, or over its server with an admin's key."""
 
 
 @keys.command()
@@ -139,13 +153,28 @@ def keys(context: click.Context, data_dir: Path | None, target: str, api_key: st
 @click.option("--scope", "scopes", multiple=True, type=click.Choice(list(_SCOPES)), help="What it may do; run if none.")
 @click.option("--agent", "agents", multiple=True, help="An agent that it may run; all if none.")
 @click.option("--expires", type=_Span(), help="How long it is good, like 30d; for ever if not given.")
-@click.pass_obj
+@_limits
+@_placed
 def create(
-    place: _Place, *, name: str, tenant: str, scopes: tuple[str, ...], agents: tuple[str, ...], expires: int | None
+    place: _Place,
+    *,
+    name: str,
+    tenant: str,
+    scopes: tuple[str, ...],
+    agents: tuple[str, ...],
+    expires: int | None,
+    **limits: int | None,
 ) -> None:
-    """Make a key and print its secret, which is told once."""
+    """Make a key and print its secret, which is told once.
+
+    A limit that is not given is the one that the server has for all keys; 0 is no limit.
+    """
     request = key_service_pb2.CreateKeyRequest(
-        name=name, tenant=tenant, scopes=[_SCOPES[scope] for scope in scopes], agents=agents
+        name=name,
+        tenant=tenant,
+        scopes=[_SCOPES[scope] for scope in scopes],
+        agents=agents,
+        limits=key_pb2.KeyLimits(**limits),
     )
     if expires is not None:
         request.time_to_live.FromSeconds(expires)
@@ -157,7 +186,7 @@ def create(
 
 
 @keys.command(name="list")
-@click.pass_obj
+@_placed
 def list_(place: _Place) -> None:
     """Print all keys, without their secrets."""
 
@@ -170,10 +199,27 @@ def list_(place: _Place) -> None:
 
 @keys.command()
 @click.argument("key_id")
+@_limits
+@_placed
+def limit(place: _Place, key_id: str, **limits: int | None) -> None:
+    """Replace a key's limits.
+
+    A limit that is not given is the one that the server has for all keys; 0 is no limit.
+    """
+    request = key_service_pb2.UpdateKeyRequest(key_id=key_id, limits=key_pb2.KeyLimits(**limits))
+
+    async def change(service: _Local | _Remote) -> None:
+        click.echo(_line((await service.call("UpdateKey", request)).key))
+
+    place.change(change)
+
+
+@keys.command()
+@click.argument("key_id")
 @click.option(
     "--grace", type=_Span(), default=0, help="How long the old secret stays good, like 1h; not at all if none."
 )
-@click.pass_obj
+@_placed
 def rotate(place: _Place, key_id: str, grace: int) -> None:
     """Give a key a new secret and print it; it is told once."""
     request = key_service_pb2.RotateKeyRequest(key_id=key_id)
@@ -187,7 +233,7 @@ def rotate(place: _Place, key_id: str, grace: int) -> None:
 
 @keys.command()
 @click.argument("key_id")
-@click.pass_obj
+@_placed
 def revoke(place: _Place, key_id: str) -> None:
     """Refuse a key from now on."""
 
@@ -206,6 +252,7 @@ def _tell(reply: Any) -> None:
 def _line(key: key_pb2.Key) -> str:
     scopes = ",".join(key_pb2.KeyScope.Name(scope).removeprefix("KEY_SCOPE_").lower() for scope in key.scopes)
     parts = [key.id, key.tenant, scopes, f"agents={','.join(key.agents) or 'all'}"]
+    parts += [f"{field.name}={value or 'any'}" for field, value in key.limits.ListFields()]
     if key.name:
         parts.append(key.name)
     if key.HasField("expire_time"):

@@ -10,15 +10,23 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import click
+from breezeway.telemetry.logs import configure_logging
 
-from breezeway_server.agents.config import read_document
 from breezeway_server.agents.errors import ConfigError
 from breezeway_server.cli.agent import agent
+from breezeway_server.cli.configuration import (
+    Document,
+    read_configuration,
+    server_settings,
+    shim_variables,
+    source_of,
+)
+from breezeway_server.cli.connection import Connection, connected
 from breezeway_server.cli.keys import keys
+from breezeway_server.cli.runs import runs
 from breezeway_server.cli.supervise import BAD_CONFIGURATION, CANNOT_LISTEN, HTTP_LISTEN, supervise
-from breezeway_server.config import ServerSettings, load_settings
+from breezeway_server.config import ServerSettings
 from breezeway_server.exposure import check_exposure
-from breezeway_server.logs import configure_logging
 
 _config = click.option(
     "--config",
@@ -38,6 +46,7 @@ def main() -> None:
 
 main.add_command(agent)
 main.add_command(keys)
+main.add_command(runs)
 
 
 @main.command()
@@ -45,10 +54,13 @@ main.add_command(keys)
 @_data_dir
 @_grpc_listen
 @_http_listen
-def serve(config: Path | None, data_dir: Path | None, grpc_listen: str | None, http_listen: str | None) -> None:
-    """Serve gRPC and HTTP: a server and a shim, each a process, with a unix socket between."""
+@click.option("--shims", type=int, metavar="N", help="How many shims share the HTTP port.  [default: 1]")
+def serve(
+    config: Path | None, data_dir: Path | None, grpc_listen: str | None, http_listen: str | None, shims: int | None
+) -> None:
+    """Serve gRPC and HTTP: a server and its shims, each a process, with a unix socket between."""
     document = _document(config)
-    settings = _settings(document, config, {"data_dir": data_dir, "grpc_listen": grpc_listen})
+    settings = _settings(document, config, {"data_dir": data_dir, "grpc_listen": grpc_listen, "shims": shims})
     environ = {**_shim_table(document, config), **os.environ}
     if config is not None:
         environ["BREEZEWAY_CONFIG"] = str(config)
@@ -60,9 +72,10 @@ def serve(config: Path | None, data_dir: Path | None, grpc_listen: str | None, h
         check_exposure(addresses, settings.plain_keys, stored_keys=True)
     except ConfigError as error:
         _give_up(str(error), BAD_CONFIGURATION)
+    environ.setdefault("BREEZEWAY_LOG_FORMAT", settings.log_format)
     environ["BREEZEWAY_DATA_DIR"] = str(settings.data_dir)
     environ["BREEZEWAY_GRPC_LISTEN"] = settings.grpc_listen
-    sys.exit(asyncio.run(supervise(environ, settings.data_dir)))
+    sys.exit(asyncio.run(supervise(environ, settings.data_dir, settings.shims)))
 
 
 @main.command()
@@ -86,7 +99,9 @@ def server(config: Path | None, data_dir: Path | None, grpc_listen: str | None) 
     now = datetime.now(UTC)
     try:
         uvloop.run(
-            serve_grpc(settings, lambda: prepare_agents(document, os.environ, create_time=now, source=_source(config)))
+            serve_grpc(
+                settings, lambda: prepare_agents(document, os.environ, create_time=now, source=source_of(config))
+            )
         )
     except ConfigError as error:
         _give_up(str(error), BAD_CONFIGURATION)
@@ -115,19 +130,29 @@ def shim(config: Path | None, http_listen: str | None, grpc_target: str | None) 
 
 @main.command()
 @click.option("--agent", metavar="NAME", help="Whom to talk to; assistant, or else the first there is.")
-@click.option(
-    "--target",
-    metavar="HOST:PORT",
-    envvar=["BREEZEWAY_GRPC_TARGET", "BREEZEWAY_GRPC_LISTEN"],
-    default="127.0.0.1:50051",
-    show_default=True,
-    help="The server to talk to.",
-)
-def chat(agent: str | None, target: str) -> None:
+@connected
+def chat(agent: str | None, connection: Connection) -> None:
     """Talk to an agent in the terminal; a piped input is one question a line."""
     from breezeway_server.cli.chat import chat as talk  # noqa: PLC0415 - a server needs nothing of it
 
-    sys.exit(talk(target, agent))
+    sys.exit(talk(connection, agent))
+
+
+@main.command()
+@_config
+@_data_dir
+@_grpc_listen
+@_http_listen
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
+@connected
+def doctor(*, connection: Connection, config: Path | None, as_json: bool, **flags: Any) -> None:
+    """Check configuration, store, ports, agents and what runs, and say what to do. Changes nothing.
+
+    Ends with 1 where something failed, with 0 where nothing did.
+    """
+    from breezeway_server.cli.doctor.command import examine  # noqa: PLC0415 - nobody else needs it
+
+    sys.exit(examine(connection, config, flags, as_json=as_json))
 
 
 @main.command(name="version")
@@ -136,37 +161,25 @@ def version_() -> None:
     click.echo(version("breezeway"))
 
 
-def _source(config: Path | None) -> str:
-    return "configuration" if config is None else str(config)
-
-
-def _document(config: Path | None) -> Mapping[str, Any]:
-    if config is None:
-        return {}
+def _document(config: Path | None) -> Document:
     try:
-        document = read_document(config)
-    except ConfigError as error:
-        _give_up(str(error), BAD_CONFIGURATION)
-    unknown = sorted(set(document) - {"agents", "mcp", "server", "shim"})
-    if unknown:
-        _give_up(f"{config}: {unknown[0]}: is not a table; there are server, shim, agents and mcp.", BAD_CONFIGURATION)
-    return document
-
-
-def _settings(document: Mapping[str, Any], config: Path | None, flags: Mapping[str, Any]) -> ServerSettings:
-    given = {name: value for name, value in flags.items() if value is not None}
-    try:
-        return load_settings(document.get("server", {}), given, _source(config))
+        return read_configuration(config)
     except ConfigError as error:
         _give_up(str(error), BAD_CONFIGURATION)
 
 
-def _shim_table(document: Mapping[str, Any], config: Path | None) -> dict[str, str]:
-    """Return the `[shim]` table as the environment of a shim, which knows no files."""
-    table = document.get("shim", {})
-    if not isinstance(table, Mapping):
-        _give_up(f"{_source(config)}: shim: must be a table; write [shim].", BAD_CONFIGURATION)
-    return {f"BREEZEWAY_{name.upper()}": str(value) for name, value in table.items()}
+def _settings(document: Document, config: Path | None, flags: Mapping[str, Any]) -> ServerSettings:
+    try:
+        return server_settings(document, config, flags)
+    except ConfigError as error:
+        _give_up(str(error), BAD_CONFIGURATION)
+
+
+def _shim_table(document: Document, config: Path | None) -> dict[str, str]:
+    try:
+        return shim_variables(document, config)
+    except ConfigError as error:
+        _give_up(str(error), BAD_CONFIGURATION)
 
 
 def _give_up(message: str, status: int) -> NoReturn:

@@ -8,18 +8,27 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 import structlog
+from breezeway.telemetry.traces import NoOpenTelemetry, Tracer, tracer_of
+from prometheus_client import CollectorRegistry
 
 from breezeway_server.agents.build import PreparedAgents
+from breezeway_server.agents.errors import ConfigError
+from breezeway_server.cli.metrics_port import metrics_port
 from breezeway_server.config import ServerSettings
+from breezeway_server.engine.metrics import RunMetrics
 from breezeway_server.engine.supervisor import Supervisor
 from breezeway_server.events.ids import Uuid7
 from breezeway_server.events.log import EventLog
+from breezeway_server.events.metrics import LogMetrics
 from breezeway_server.exposure import check_exposure
 from breezeway_server.jobs.jobs import Jobs
+from breezeway_server.jobs.metrics import JobMetrics
 from breezeway_server.jobs.scheduler import WallClock, schedule
 from breezeway_server.profiles.profiles import Profiles
 from breezeway_server.profiles.secrets import SecretBox
 from breezeway_server.services.keyring import KeyRing
+from breezeway_server.services.metrics import ServerCollector
+from breezeway_server.services.operations import OperationsService
 from breezeway_server.services.server import GrpcServer
 from breezeway_server.services.transport import transport_of
 from breezeway_server.store.sqlite import open_sqlite
@@ -61,23 +70,36 @@ def _on_signal(stop: asyncio.Event) -> None:
     stop.set()
 
 
+def _tracer() -> Tracer:
+    try:
+        return tracer_of(os.environ, "breezeway-server")
+    except NoOpenTelemetry as error:
+        raise ConfigError(str(error)) from error
+
+
 @asynccontextmanager
 async def running(settings: ServerSettings, prepared: PreparedAgents) -> AsyncGenerator[list[int], None]:
     """Run the server for as long as the context lasts, then drain it; gives the ports of the addresses."""
     agents = prepared.registry
     transport = transport_of(settings)
+    tracer = _tracer()
     store = open_sqlite(settings.data_dir, settings.synchronous)
     try:
         stored = await store.list_keys()
         check_exposure([settings.grpc_listen], settings.plain_keys, stored_keys=bool(stored))
-        keys = KeyRing(stored, settings.plain_keys)
-        log = EventLog(store, patience=settings.store_patience_seconds)
+        keys = KeyRing(stored, settings.plain_keys, rates=settings.key_rates(), open_rates=settings.open_rates())
+        registry = CollectorRegistry()
+        log = EventLog(store, patience=settings.store_patience_seconds, metrics=LogMetrics(registry))
         new_id = Uuid7()
-        supervisor = Supervisor(store, log, agents, settings.limits(), new_id=new_id)
+        # Asked before the counters that it makes complete.
+        counted = RunMetrics()
+        supervisor = Supervisor(store, log, agents, settings.limits(), new_id=new_id, metrics=counted, tracer=tracer)
+        registry.register(ServerCollector(supervisor, log, agents, counted))
+        counted.register(registry)
         secrets = SecretBox(settings.secret_key.get_secret_value()) if settings.secret_key is not None else None
         profiles = Profiles(store, agents, prepared.builder, supervisor, secrets)
         clock = WallClock()
-        jobs = Jobs(store, supervisor, new_id, clock=clock.now)
+        jobs = Jobs(store, supervisor, new_id, clock=clock.now, metrics=JobMetrics(registry))
         server = GrpcServer(
             supervisor,
             agents,
@@ -87,14 +109,16 @@ async def running(settings: ServerSettings, prepared: PreparedAgents) -> AsyncGe
             keys=keys,
             profiles=profiles,
             jobs=jobs,
+            operations=OperationsService(supervisor, log, agents, store, registry),
             transport=transport,
+            tracer=tracer,
         )
         addresses = [settings.grpc_listen]
         if settings.grpc_socket is not None:
             addresses.append(f"unix:{settings.grpc_socket}")
         # Listening comes first: a server that cannot be reached must not take up runs.
         ports = server.bind(addresses)
-        async with asyncio.TaskGroup() as background:
+        async with metrics_port(settings.metrics_listen, registry), asyncio.TaskGroup() as background:
             writer = background.create_task(log.write())
             sweeper = background.create_task(supervisor.sweep())
             # Runs that are taken up go on with the agents that they began with.
@@ -116,3 +140,4 @@ async def running(settings: ServerSettings, prepared: PreparedAgents) -> AsyncGe
     finally:
         await agents.close()
         await store.close()
+        await asyncio.to_thread(tracer.close)

@@ -1,18 +1,18 @@
-"""`breezeway serve`: keeps a server and a shim running, each a process of its own."""
+"""`breezeway serve`: keeps a server and its shims running, each a process of its own."""
 
 import asyncio
-import errno
 import signal
-import socket
 import sys
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import aiohttp
 import click
 
 from breezeway_server.cli.banner import banner
+from breezeway_server.cli.listening import taken
 
 # Exit statuses of children that must not be started again as they are.
 BAD_CONFIGURATION = 2
@@ -32,7 +32,7 @@ class Child:
         self._command = (sys.executable, "-m", "breezeway_server.cli.child", module, *arguments)
         self._environ = environ
         self._process: asyncio.subprocess.Process | None = None
-        self._stopping = False
+        self._stopping = asyncio.Event()
 
     async def run(self) -> int:
         """Keep the process running until `stop`; return its exit status, or that of a start that cannot succeed."""
@@ -43,19 +43,23 @@ class Child:
             process = self._process = await asyncio.create_subprocess_exec(
                 *self._command, env=dict(self._environ), stdin=asyncio.subprocess.PIPE, start_new_session=True
             )
+            if self._stopping.is_set():
+                process.terminate()
             started = asyncio.get_running_loop().time()
             status = await process.wait()
-            if self._stopping or status in {BAD_CONFIGURATION, CANNOT_LISTEN}:
+            if self._stopping.is_set() or status in {BAD_CONFIGURATION, CANNOT_LISTEN}:
                 return status
             if asyncio.get_running_loop().time() - started > _LONGEST_PAUSE:
                 pause = _FIRST_PAUSE
             click.echo(f"{self._command[3]} ended with status {status}; starting it again.", err=True)
-            await asyncio.sleep(pause)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), pause)
+                return 0
             pause = min(pause * 2, _LONGEST_PAUSE)
 
     def stop(self) -> None:
         """Ask the process to end; asked twice, it ends at once."""
-        self._stopping = True
+        self._stopping.set()
         if self._process is not None and self._process.returncode is None:
             self._process.terminate()
 
@@ -65,50 +69,42 @@ class Child:
             self._process.kill()
 
 
-async def supervise(environ: Mapping[str, str], data_dir: Path) -> int:
-    """Serve until SIGTERM or SIGINT, then stop the server, which drains, and the shim behind it.
+async def supervise(environ: Mapping[str, str], data_dir: Path, shims: int) -> int:
+    """Serve until SIGTERM or SIGINT, then stop the server, which drains, and the shims behind it.
 
     Returns the exit status: 0, or that of a child that could not start.
     """
     http_listen = environ.get("BREEZEWAY_HTTP_LISTEN", HTTP_LISTEN)
-    if _taken(http_listen):
+    # A shim would find out too, but theirs would answer for it meanwhile; and those that share the port would not.
+    if taken(http_listen):
         click.echo(f"Cannot listen on {http_listen}: address already in use.", err=True)
         return CANNOT_LISTEN
     with tempfile.TemporaryDirectory(prefix="breezeway-") as directory:
         path = f"{directory}/grpc.sock"
         server = Child("breezeway_server", ("server",), {**environ, "BREEZEWAY_GRPC_SOCKET": path})
-        shim = Child("breezeway_shim", (), {**environ, "BREEZEWAY_GRPC_TARGET": f"unix:{path}"})
+        before_shims = {**environ, "BREEZEWAY_GRPC_TARGET": f"unix:{path}"}
+        if shims > 1:
+            before_shims["BREEZEWAY_HTTP_REUSE_PORT"] = "true"
+            # Whichever of them a scraper reaches, it gets the sums of all.
+            before_shims["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="metrics-", dir=directory)
+        fronts = [Child("breezeway_shim", (), before_shims) for _ in range(shims)]
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, server.stop)
         serving = asyncio.create_task(server.run(), name="server")
-        fronting = asyncio.create_task(shim.run(), name="shim")
+        fronting = [asyncio.create_task(shim.run(), name="shim") for shim in fronts]
         greeting = asyncio.create_task(_greet(http_listen, environ, data_dir), name="greeting")
-        await asyncio.wait({serving, fronting}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({serving, *fronting}, return_when=asyncio.FIRST_COMPLETED)
         greeting.cancel()
-        # The server ends first, so that its streams reach their readers through the shim to the last event.
+        # The server ends first, so that its streams reach their readers through the shims to the last event.
         server.stop()
         server_status = await serving
-        if not fronting.done():
+        for shim in fronts:
             shim.stop()
-            await asyncio.wait({fronting}, timeout=_SHIM_GRACE)
+        await asyncio.wait(fronting, timeout=_SHIM_GRACE)
+        for shim in fronts:
             shim.kill()
-        return max(server_status, await fronting, 0)
-
-
-def _taken(listen: str) -> bool:
-    """Whether somebody else listens there. The shim would find out too, but theirs would answer for it meanwhile."""
-    host, _, port = listen.rpartition(":")
-    try:
-        with socket.create_server(
-            (host.removeprefix("[").removesuffix("]"), int(port)),
-            family=socket.AF_INET6 if ":" in host else socket.AF_INET,
-        ):
-            return False
-    except OSError as error:
-        return error.errno == errno.EADDRINUSE
-    except (ValueError, OverflowError):
-        return False  # No address at all; the shim says so.
+        return max(server_status, *await asyncio.gather(*fronting), 0)
 
 
 async def _greet(http_listen: str, environ: Mapping[str, str], data_dir: Path) -> None:

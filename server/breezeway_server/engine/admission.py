@@ -114,6 +114,15 @@ async def open_conversation(store: Store, tenant: str, conversation_id: str, now
     await store.create_conversation(tenant, conversation, ())
 
 
+def limit_tokens(spec: run_pb2.RunSpec, agent: agent_pb2.Agent, server: int | None) -> None:
+    """Write the smallest of what the caller, the agent and the server allow into the spec; None allows any number."""
+    limits = [of.max_total_tokens for of in (spec, agent) if of.HasField("max_total_tokens")]
+    if server is not None:
+        limits.append(server)
+    if limits:
+        spec.max_total_tokens = min(limits)
+
+
 def take_in(items: Sequence[item_pb2.Item], run_id: str, now_ns: int) -> list[item_pb2.Item]:
     """Return copies of the items as input of a run, with ids of their own; whatever they say, they are whole."""
     taken = []

@@ -21,5 +21,9 @@ class Limits:
     """How long the events of a logged run are kept after its end. The run itself stays."""
     request_seconds: float
     """How long a request id is remembered."""
+    queued_runs: int
+    """How many runs of one conversation may wait for their turn."""
+    run_tokens: int | None
+    """How many tokens one run may use; None for any number."""
     max_attempts: int
     """How many attempts of a run may be lost before it is given up; those that a drain stopped are not lost."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from breezeway_server.engine.quota import Account
 from breezeway_server.engine.runner import Runner
 
 
@@ -11,6 +12,7 @@ class LiveRun:
 
     tenant: str
     runner: Runner
+    account: Account
     request_id: str = ""
     request_hash: bytes = b""
 

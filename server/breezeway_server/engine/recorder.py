@@ -8,6 +8,7 @@ from breezeway.v1 import event_pb2, item_pb2, run_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from breezeway_server.agents import steps
+from breezeway_server.engine.watch import UNWATCHED, Watch
 from breezeway_server.events.fold import RunFold
 from breezeway_server.events.ids import item_id, run_key
 from breezeway_server.events.log import EventLog
@@ -27,10 +28,16 @@ _PREFIXES = {
 
 _COMPLETED = item_pb2.ITEM_STATUS_COMPLETED
 _INCOMPLETE = item_pb2.ITEM_STATUS_INCOMPLETE
+_TOKEN_BUDGET = item_pb2.INCOMPLETE_REASON_TOKEN_BUDGET
 
 
 class IllegalStep(Exception):
     """The agent said something that cannot be: a fault of the agent."""
+
+
+def total_tokens(usage: run_pb2.Usage) -> int:
+    """Return how many tokens were read and written."""
+    return usage.input_tokens + usage.output_tokens
 
 
 def identify(item: item_pb2.Item, run_id: str, position: int) -> None:
@@ -51,18 +58,25 @@ class Recorder:
         fold: RunFold,
         *,
         output_limit: int,
+        spend: Callable[[int], None],
+        watch: Watch = UNWATCHED,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
-        """`fold` has taken in all events so far; `output_limit` is in bytes; `clock` gives nanoseconds since 1970."""
+        """`fold` has taken in all events so far; `output_limit` is in bytes; `clock` gives nanoseconds since 1970.
+
+        `spend` is told how many tokens each model call of this attempt has used.
+        """
         self._log = log
         self._run_log = run_log
         self._fold = fold
         self._clock = clock
         self._room = output_limit
+        self._spend = spend
+        self._watch = watch
         self._speaking: dict[int, OpenItem] = {}
         self._frames = TextFrames(fold.run_id, run_log.attempt)
-        self._text_part = ("", 0)
-        self._text_head = b""
+        # By choice: the open part that more text goes on with, and what its frames begin with.
+        self._text_parts: dict[int, tuple[OpenItem, int, bytes]] = {}
         self._thinking: dict[tuple[str, bool], int] = {}
         self._calls = {
             item.function_call.call_id: item
@@ -75,15 +89,23 @@ class Recorder:
 
     def queue(self, new: NewRun) -> None:
         """Record that the run was accepted: its first event."""
-        self._put(event_pb2.RunEvent(run_queued=event_pb2.RunQueued(spec=new.spec)), new)
+        carrier = self._watch.span.carrier
+        queued = event_pb2.RunQueued(spec=new.spec, traceparent=carrier.traceparent, tracestate=carrier.tracestate)
+        self._put(event_pb2.RunEvent(run_queued=queued), new)
 
-    def start(self) -> None:
-        """Record that this attempt begins, and close what an attempt before it left open."""
+    def start(self) -> bool:
+        """Record that this attempt begins, and close what an attempt before it left open.
+
+        Returns False where the run would ask its model again but has no tokens left: it must not go on.
+        """
         self._put(event_pb2.RunEvent(run_started=event_pb2.RunStarted()))
         self._interrupt()
+        if self._out_of_tokens() and self._awaits_tools():
+            self._limit = _TOKEN_BUDGET
+        return self._limit is None
 
     def record(self, step: steps.Step) -> bool:  # noqa: C901 - one case a step is the simplest form
-        """Record a step. Returns False where the output has grown to its limit: the agent must then be stopped.
+        """Record a step. Returns False where output or tokens are at their limit: the agent must then be stopped.
 
         Raises `IllegalStep` where the step cannot be.
         """
@@ -107,8 +129,13 @@ class Recorder:
             case steps.ToolCallOutput():
                 self._output(step)
             case steps.ModelCallCompleted():
+                self._watch.called_model(step.usage)
                 ended = event_pb2.ModelCallCompleted(model=step.model, usage=step.usage)
                 self._put(event_pb2.RunEvent(model_call_completed=ended))
+                self._spend(total_tokens(step.usage))
+                if self._out_of_tokens() and not step.last:
+                    self._cut_calls()
+                    return False
             case steps.ChoiceIncomplete():
                 self._cut(step.reason, step.choice_index)
             case _:
@@ -162,20 +189,22 @@ class Recorder:
     def _text(self, step: steps.TextDelta) -> None:
         if not step.text and not step.logprobs:
             return
-        message = self._message(step.choice_index)
-        index = message.parts - (message.last_part_is_refusal is False)
+        part = self._text_parts.get(step.choice_index)
+        if part is None:
+            message = self._message(step.choice_index)
+            index = message.parts - (message.last_part_is_refusal is False)
+            part = message, index, self._frames.delta_head(message.id, index)
         if step.logprobs:
+            message, index, _ = part
             delta = event_pb2.TextDelta(item_id=message.id, content_index=index, text=step.text, logprobs=step.logprobs)
             self._put_delta(event_pb2.RunEvent(text_delta=delta), step.text, *step.logprobs)
             return
-        part = (message.id, index)
-        if part != self._text_part:
-            self._text_part = part
-            self._text_head = self._frames.delta_head(*part)
+        self._text_parts[step.choice_index] = part
+        message, index, head = part
+        written = step.text.encode()
+        self._room -= len(written)
         sequence = self._fold.append_text(message, index, step.text)
-        frame = self._frames.frame(sequence, self._clock(), self._text_head, step.text)
-        self._room -= len(step.text) if step.text.isascii() else len(step.text.encode())
-        self._log.put_delta(self._run_log, sequence, frame)
+        self._log.put_delta(self._run_log, sequence, self._frames.frame(sequence, self._clock(), head, written))
 
     def _refusal(self, step: steps.RefusalDelta) -> None:
         if not step.text:
@@ -240,6 +269,24 @@ class Recorder:
             if item.choice_index == choice_index:
                 self._close(item, reason)
 
+    def _out_of_tokens(self) -> bool:
+        spec = self._fold.spec
+        return spec.HasField("max_total_tokens") and total_tokens(self._fold.usage) >= spec.max_total_tokens
+
+    def _awaits_tools(self) -> bool:
+        """Whether there is a whole call of a server tool that has no output."""
+        return any(
+            call.function_call.executor == item_pb2.EXECUTOR_SERVER and call_id not in self._answered
+            for call_id, call in self._calls.items()
+        )
+
+    def _cut_calls(self) -> None:
+        """End for want of tokens: what the model has said is whole, but no call that is still open."""
+        self._limit = self._limit or _TOKEN_BUDGET
+        for item in list(self._fold.open):
+            if item.kind == "function_call":
+                self._close(item, _TOKEN_BUDGET)
+
     def _call(self, call_id: str) -> item_pb2.Item:
         item = self._calls.get(call_id)
         if item is None:
@@ -261,6 +308,8 @@ class Recorder:
             self._close(item)
 
     def _begin(self, item: item_pb2.Item) -> OpenItem:
+        if not self._fold.begun:
+            self._watch.began_to_answer(self._fold, self._clock())
         identify(item, self._fold.run_id, self._position)
         self._position += 1
         item.status = item_pb2.ITEM_STATUS_IN_PROGRESS
@@ -285,6 +334,8 @@ class Recorder:
         self._put(event)
 
     def _put(self, event: event_pb2.RunEvent, new: NewRun | None = None) -> None:
+        # Whatever it is: more text may belong to another part from here on.
+        self._text_parts.clear()
         event.run_id = self._fold.run_id
         event.sequence = self._fold.last_sequence + 1
         event.attempt = self._run_log.attempt

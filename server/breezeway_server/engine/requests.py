@@ -1,8 +1,8 @@
 """Request ids: the same id with the same body is the same run."""
 
 import asyncio
-from weakref import WeakValueDictionary
 
+from breezeway_server.engine.locks import KeyedLocks
 from breezeway_server.engine.roster import Roster
 from breezeway_server.errors import RequestIdReused
 from breezeway_server.store.base import Store
@@ -14,11 +14,11 @@ class Requests:
     def __init__(self, store: Store, roster: Roster) -> None:
         self._store = store
         self._roster = roster
-        self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+        self._locks = KeyedLocks()
 
     def lock(self, tenant: str, request_id: str) -> asyncio.Lock:
         """Return what to hold from before `earlier` until a new run has begun: a repeat must not come in between."""
-        return self._locks.setdefault((tenant, request_id), asyncio.Lock())
+        return self._locks.of(tenant, request_id)
 
     async def earlier(self, tenant: str, request_id: str, request_hash: bytes) -> str | None:
         """Return the id of the run, None where there is none. Raises `RequestIdReused` where the body was another."""

@@ -18,14 +18,17 @@ _logger = structlog.get_logger()
 class Roster:
     """Runs from their beginning until they are forgotten: at their end, or a while after where only we have them."""
 
-    def __init__(self, log: EventLog, *, memory_seconds: float, memory_bytes: int) -> None:
-        """`memory_seconds` and `memory_bytes` bound what is held of ended runs of MEMORY durability."""
+    def __init__(self, log: EventLog, *, memory_seconds: float, memory_bytes: int, max_queued: int) -> None:
+        """`memory_seconds` and `memory_bytes` bound what is held of ended runs of MEMORY durability.
+
+        `max_queued` is how many runs of one conversation may wait for their turn.
+        """
         self._log = log
         self._runs: dict[str, LiveRun] = {}
         self._requests: dict[tuple[str, str], LiveRun] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._retained = RetainedRuns(self._forget, seconds=memory_seconds, size=memory_bytes)
-        self.turns = Turns()
+        self.turns = Turns(max_queued)
 
     def __len__(self) -> int:
         """Return how many runs are under way."""
@@ -53,6 +56,7 @@ class Roster:
         conversation_id = run.runner.fold.spec.conversation_id
         if conversation_id:
             self.turns.add(run.tenant, conversation_id, run.runner)
+        run.account.run_began()
         task = run.runner.begin(ready)
         self._tasks.add(task)
         task.add_done_callback(partial(self._ended, run))
@@ -72,6 +76,7 @@ class Roster:
 
     def _ended(self, run: LiveRun, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        run.account.run_ended()
         conversation_id = run.runner.fold.spec.conversation_id
         if conversation_id:
             self.turns.leave(run.tenant, conversation_id, run.runner)
@@ -79,6 +84,8 @@ class Roster:
             # A fault of ours: the run has no end in its log. The next start of the server gives it one.
             _logger.error("run_lost", run_id=run.run_id, exc_info=None if task.cancelled() else error)
             run.runner.log.fail(Unavailable("RUN_INTERRUPTED", f"{run.run_id} was interrupted.", 1.0))
+        fold = run.runner.fold
+        run.runner.watch.ended(fold, over=fold.over and run.runner.log.error is None)
         if run.runner.log.logged:
             self._forget(run)
         else:

@@ -14,6 +14,7 @@ from breezeway_server.agents.errors import run_error
 from breezeway_server.agents.steps import ModelCallCompleted
 from breezeway_server.engine.approvals import Approvals, Granted
 from breezeway_server.engine.recorder import Recorder
+from breezeway_server.engine.watch import UNWATCHED, Watch
 from breezeway_server.errors import Unavailable
 from breezeway_server.events.fold import RunFold
 from breezeway_server.events.run_log import Fenced, RunLog
@@ -30,9 +31,12 @@ _RETRY_SECONDS = 1.0
 class Context:
     """A run as its agent sees it; see `agents.base.RunContext`."""
 
-    def __init__(self, fold: RunFold, attempt: int, history: Sequence[item_pb2.Item], approvals: Approvals) -> None:
+    def __init__(
+        self, tenant: str, fold: RunFold, attempt: int, history: Sequence[item_pb2.Item], approvals: Approvals
+    ) -> None:
         self._fold = fold
         self._approvals = approvals
+        self.tenant = tenant
         self.attempt = attempt
         self.history = history
         self.input = tuple(fold.input)
@@ -65,6 +69,7 @@ class Runner:
 
     def __init__(
         self,
+        tenant: str,
         fold: RunFold,
         run_log: RunLog,
         recorder: Recorder,
@@ -72,12 +77,15 @@ class Runner:
         *,
         granted: Granted,
         time_limit: float,
+        watch: Watch = UNWATCHED,
     ) -> None:
         """`granted` says whether leave for a tool was given before; `time_limit` is in seconds."""
         self.fold = fold
         self.log = run_log
         self.approvals = Approvals(fold, run_log, recorder, granted)
         self.settled = asyncio.Event()
+        self.watch = watch
+        self._tenant = tenant
         self._recorder = recorder
         self._work = work
         self._time_limit = time_limit
@@ -121,6 +129,9 @@ class Runner:
 
     async def _run(self, ready: Ready) -> None:
         self._running = True
+        # The lines that are logged on the way, and the spans that are begun, are this run's.
+        structlog.contextvars.bind_contextvars(run_id=self.fold.run_id)
+        self.watch.span.enter()
         try:
             try:
                 if self._stop is None:
@@ -152,9 +163,9 @@ class Runner:
         end: Callable[[], None]
         try:
             history = await ready()
-            self._recorder.start()
-            async with limit:
-                await self._follow(self._work, history)
+            if self._recorder.start():
+                async with limit:
+                    await self._follow(self._work, history)
         except Unavailable as error:
             if self.log.error is not None:
                 raise
@@ -177,7 +188,7 @@ class Runner:
             end()
 
     async def _follow(self, agent: Agent, history: Sequence[item_pb2.Item]) -> None:
-        context = Context(self.fold, self.log.attempt, history, self.approvals)
+        context = Context(self._tenant, self.fold, self.log.attempt, history, self.approvals)
         async with aclosing(agent.run(context)) as steps:
             async for step in steps:
                 # An agent that is being stopped may say what it used, and nothing more.

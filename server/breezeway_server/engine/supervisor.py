@@ -3,10 +3,11 @@
 import asyncio
 import sys
 import time
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
 
 import structlog
+from breezeway.telemetry.traces import NO_TRACER, NOWHERE, Carrier, Tracer, current_span
 from breezeway.v1 import item_pb2, run_pb2
 from grpc import StatusCode
 
@@ -16,18 +17,31 @@ from breezeway_server.agents.registry import AgentRegistry
 from breezeway_server.engine import admission
 from breezeway_server.engine.limits import Limits
 from breezeway_server.engine.live import LiveRun
+from breezeway_server.engine.metrics import RunMetrics
+from breezeway_server.engine.quota import UNLIMITED, Account, Allowance, Quotas, Standings
 from breezeway_server.engine.recorder import Recorder
 from breezeway_server.engine.requests import Requests
 from breezeway_server.engine.roster import Roster
 from breezeway_server.engine.runner import Ready, Runner
 from breezeway_server.engine.tokens import estimate
-from breezeway_server.errors import CursorAhead, FailedPrecondition, NotFound, TooManyRuns, Unavailable
+from breezeway_server.engine.watch import Watch, run_span
+from breezeway_server.errors import (
+    BreezewayError,
+    ConversationLocked,
+    CursorAhead,
+    CursorExpired,
+    FailedPrecondition,
+    NotFound,
+    TooManyRuns,
+    Unavailable,
+)
 from breezeway_server.events.fold import RunFold, fold
 from breezeway_server.events.framing import decode
 from breezeway_server.events.ids import Uuid7
 from breezeway_server.events.legal import TERMINAL_STATES
 from breezeway_server.events.log import EventLog
 from breezeway_server.events.log_store import NewRun
+from breezeway_server.events.readers import Readers
 from breezeway_server.events.run_log import RunLog
 from breezeway_server.store.base import Store, UnfinishedRun
 
@@ -50,15 +64,26 @@ class Supervisor:
         *,
         new_id: Uuid7,
         clock: Callable[[], int] = time.time_ns,
+        ticks: Callable[[], int] = time.monotonic_ns,
+        metrics: RunMetrics | None = None,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
-        """`clock` gives nanoseconds since 1970."""
+        """`clock` gives nanoseconds since 1970, `ticks` nanoseconds that never go back."""
         self._store = store
         self._log = log
         self._agents = agents
         self._limits = limits
         self._new_id = new_id
         self._clock = clock
-        self._roster = Roster(log, memory_seconds=limits.memory_run_seconds, memory_bytes=limits.memory_run_bytes)
+        self._metrics = metrics or RunMetrics()
+        self._tracer = tracer
+        self._quotas = Quotas(ticks)
+        self._roster = Roster(
+            log,
+            memory_seconds=limits.memory_run_seconds,
+            memory_bytes=limits.memory_run_bytes,
+            max_queued=limits.queued_runs,
+        )
         self._requests = Requests(store, self._roster)
         self._draining = False
 
@@ -66,6 +91,16 @@ class Supervisor:
     def active(self) -> int:
         """How many runs are under way."""
         return len(self._roster)
+
+    @property
+    def under_way(self) -> Iterator[RunFold]:
+        """The runs under way, as far as they are; not to be changed."""
+        return (run.runner.fold for run in self._roster.under_way)
+
+    @property
+    def readers(self) -> Readers:
+        """Those that follow runs."""
+        return self._log.readers
 
     @property
     def draining(self) -> bool:
@@ -81,20 +116,25 @@ class Supervisor:
         request_id: str = "",
         request_hash: bytes = b"",
         agents: Collection[str] = (),
+        allowance: Allowance = UNLIMITED,
     ) -> str:
         """Accept a run, and return its id; or that of the run which `request_id` named before.
 
-        `agents` are those that there are for the caller; empty for all. `spec` becomes the engine's. The run's first
-        event is on its way to the store: `follow` and `get` wait for it. Raises the errors that
-        `RunService.CreateRun` lists.
+        `agents` are those that there are for the caller; empty for all. `allowance` says who pays for a new run.
+        `spec` becomes the engine's. The run's first event is on its way to the store: `follow` and `get` wait for it.
+        Raises the errors that `RunService.CreateRun` lists.
         """
-        if not request_id:
-            return await self._accept(tenant, spec, items, agents)
-        async with self._requests.lock(tenant, request_id):
-            earlier = await self._requests.earlier(tenant, request_id, request_hash)
-            return earlier or await self._accept(
-                tenant, spec, items, agents, request_id=request_id, request_hash=request_hash
-            )
+        try:
+            if not request_id:
+                return await self._accept(tenant, spec, items, agents, allowance)
+            async with self._requests.lock(tenant, request_id):
+                earlier = await self._requests.earlier(tenant, request_id, request_hash)
+                return earlier or await self._accept(
+                    tenant, spec, items, agents, allowance, request_id=request_id, request_hash=request_hash
+                )
+        except BreezewayError as error:
+            self._metrics.rejected.labels(error.reason).inc()
+            raise
 
     async def _accept(
         self,
@@ -102,54 +142,82 @@ class Supervisor:
         spec: run_pb2.RunSpec,
         items: Sequence[item_pb2.Item],
         agents: Collection[str],
+        allowance: Allowance,
         *,
         request_id: str = "",
         request_hash: bytes = b"",
     ) -> str:
-        self._check_room()
+        account = self._quotas.account(allowance.payer)
+        self._check_room(account, allowance)
         agent = admission.find_agent(self._agents, spec.agent, agents)
         spec.agent = agent.info.name
         resolved = await admission.resolve_references(self._store, tenant, items)
         admission.check_capabilities(agent.info.capabilities, spec, resolved)
         await admission.check_history(self._store, tenant, spec)
         await admission.check_call_outputs(self._store, tenant, spec, resolved, self._new_run_id())
-        if spec.conversation_id:
-            await admission.open_conversation(self._store, tenant, spec.conversation_id, self._clock())
-        # Nothing is awaited from here on, so that no other request can come in between.
-        self._check_room()
-        # It may have been replaced meanwhile, and the old one closed.
-        agent = admission.find_agent(self._agents, spec.agent, agents)
-        # The id is taken here, so that the runs of a conversation have ids in the order of their turns.
-        run_id, now = self._new_run_id(), self._clock()
-        before = []
-        if spec.conversation_id:
-            before = self._roster.turns.enter(tenant, spec.conversation_id, spec.busy_policy)
-        new = NewRun(
-            tenant=tenant,
-            spec=spec,
-            input=admission.take_in(resolved, run_id, now),
-            create_time_ns=now,
-            request_id=request_id,
-            request_hash=request_hash,
-        )
-        logged = spec.durability != run_pb2.DURABILITY_MEMORY
-        runner, recorder = self._runner(tenant, RunFold(run_id, new.input), agent, 1, logged=logged)
-        recorder.queue(new)
-        run = LiveRun(tenant, runner, request_id, request_hash)
-        self._roster.begin(run, self._ready(run, before))
-        return run_id
+        async with self._unchanging(tenant, spec.conversation_id):
+            if spec.conversation_id:
+                await admission.open_conversation(self._store, tenant, spec.conversation_id, self._clock())
+            # Nothing is awaited from here on, so that no other request can come in between.
+            self._check_room(account, allowance)
+            # It may have been replaced meanwhile, and the old one closed.
+            agent = admission.find_agent(self._agents, spec.agent, agents)
+            admission.limit_tokens(spec, agent.info, self._limits.run_tokens)
+            # The id is taken here, so that the runs of a conversation have ids in the order of their turns.
+            run_id, now = self._new_run_id(), self._clock()
+            before = []
+            if spec.conversation_id:
+                before = self._roster.turns.enter(tenant, spec.conversation_id, spec.busy_policy)
+            new = NewRun(
+                tenant=tenant,
+                spec=spec,
+                input=admission.take_in(resolved, run_id, now),
+                create_time_ns=now,
+                request_id=request_id,
+                request_hash=request_hash,
+            )
+            logged = spec.durability != run_pb2.DURABILITY_MEMORY
+            watch = Watch(self._metrics.of(spec.agent), run_span(current_span(), run_id, spec, 1))
+            runner, recorder = self._runner(
+                tenant, account, RunFold(run_id, new.input), agent, 1, watch=watch, logged=logged
+            )
+            recorder.queue(new)
+            run = LiveRun(tenant, runner, account, request_id, request_hash)
+            account.count_request()
+            self._roster.begin(run, self._ready(run, before))
+            return run_id
+
+    def _unchanging(self, tenant: str, conversation_id: str) -> AbstractAsyncContextManager[object]:
+        """What to hold from a look at a run's conversation until the run has begun; nothing where it has none."""
+        return self._roster.turns.lock(tenant, conversation_id) if conversation_id else nullcontext()
 
     def _runner(
-        self, tenant: str, folded: RunFold, work: Agent | run_pb2.RunError, attempt: int, *, logged: bool
+        self,
+        tenant: str,
+        account: Account,
+        folded: RunFold,
+        work: Agent | run_pb2.RunError,
+        attempt: int,
+        *,
+        watch: Watch,
+        logged: bool,
     ) -> tuple[Runner, Recorder]:
         run_log = self._log.open(folded.run_id, attempt, logged=logged, after=folded.last_sequence)
-        recorder = Recorder(self._log, run_log, folded, output_limit=self._limits.output_bytes, clock=self._clock)
+        recorder = Recorder(
+            self._log,
+            run_log,
+            folded,
+            output_limit=self._limits.output_bytes,
+            spend=account.count_tokens,
+            watch=watch,
+            clock=self._clock,
+        )
 
         async def granted(tool: str) -> bool:
             return await self._store.granted(tenant, folded.spec.agent, tool, _scope(folded))
 
         limit = self._limits.run_seconds
-        return Runner(folded, run_log, recorder, work, granted=granted, time_limit=limit), recorder
+        return Runner(tenant, folded, run_log, recorder, work, granted=granted, time_limit=limit, watch=watch), recorder
 
     def _ready(self, run: LiveRun, before: Sequence[Runner]) -> Ready:
         spec = run.runner.fold.spec
@@ -163,14 +231,19 @@ class Supervisor:
 
         return ready
 
-    def _check_room(self) -> None:
+    def _check_room(self, account: Account, allowance: Allowance) -> None:
         if self._draining:
             raise Unavailable("SERVER_DRAINING", "The server is about to stop; try again.", _RETRY_SECONDS)
         if len(self._roster) >= self._limits.max_runs:
             raise TooManyRuns(self._limits.max_runs, _RETRY_SECONDS)
+        account.check(allowance.rates)
 
     def _new_run_id(self) -> str:
         return f"run_{self._new_id()}"
+
+    def standings(self, allowance: Allowance) -> Standings:
+        """Return how the limits of a payer stand."""
+        return self._quotas.account(allowance.payer).standings(allowance.rates)
 
     async def get(self, tenant: str, run_id: str) -> run_pb2.Run:
         """Return the run as it is now. Raises `NotFound`."""
@@ -207,6 +280,20 @@ class Supervisor:
         async with aclosing(self._log.follow(run_id, after=after, milestones=milestones)) as batches:
             async for frames in batches:
                 yield frames
+
+    async def carrier(self, tenant: str, run_id: str) -> Carrier:
+        """Return where in a trace the run stands; nowhere for one that is not there, or whose events are not."""
+        live = self._roster.get(tenant, run_id)
+        if live is not None:
+            return live.runner.fold.carrier
+        if await self._store.run_head(tenant, run_id) is None:
+            return NOWHERE
+        try:
+            stored = await self._store.read_events(run_id, 0, 1)
+        except CursorExpired:
+            return NOWHERE
+        queued = decode(stored[0].frames)[0].run_queued
+        return Carrier(queued.traceparent, queued.tracestate)
 
     def live_log(self, tenant: str, run_id: str) -> RunLog | None:
         """Return the run's log where this process holds all of it; `follow` reads the others."""
@@ -287,9 +374,17 @@ class Supervisor:
             if run.runner.works_with(agent):
                 await run.runner.settled.wait()
 
-    def busy(self, tenant: str, conversation_id: str) -> str | None:
-        """Return the run that a conversation is busy with, if there is one."""
-        return self._roster.turns.busy(tenant, conversation_id)
+    @asynccontextmanager
+    async def idle(self, tenant: str, conversation_id: str) -> AsyncIterator[None]:
+        """Let no run of a conversation begin for the length of the block, so that it can be changed.
+
+        Raises `ConversationLocked` where one is under way.
+        """
+        async with self._unchanging(tenant, conversation_id):
+            busy = self._roster.turns.busy(tenant, conversation_id)
+            if busy is not None:
+                raise ConversationLocked(conversation_id, busy)
+            yield
 
     async def start(self) -> None:
         """Take up the runs that an earlier process left: go on with them, or end them."""
@@ -304,8 +399,12 @@ class Supervisor:
         folded = fold(left.run_id, decode(b"".join(batch.frames for batch in stored)), run.input)
         folded.annotate(run.spec.metadata)
         work = self._next_work(folded, left.losses)
-        runner, _ = self._runner(left.tenant, folded, work, left.attempt + 1, logged=True)
-        live = LiveRun(left.tenant, runner)
+        account = self._quotas.account(folded.spec.key_id)
+        # In the trace of the attempt that was lost: it goes on with the same work.
+        span = run_span(self._tracer.arrive(folded.carrier), left.run_id, folded.spec, left.attempt + 1)
+        watch = Watch(self._metrics.of(folded.spec.agent), span)
+        runner, _ = self._runner(left.tenant, account, folded, work, left.attempt + 1, watch=watch, logged=True)
+        live = LiveRun(left.tenant, runner, account)
         before = self._roster.turns.waiting(left.tenant, folded.spec.conversation_id)
         _logger.info("run_taken_up", run_id=left.run_id, attempt=left.attempt + 1)
         self._roster.begin(live, self._ready(live, before))

@@ -3,10 +3,13 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import assert_never
 
+from breezeway.telemetry.traces import NOWHERE, Carrier
 from breezeway.v1 import event_pb2, item_pb2, run_pb2
 
 from breezeway_server.events.legal import TERMINAL_STATES, TRANSITIONS, IllegalEvent
 from breezeway_server.events.open_item import OpenItem
+
+_SPEAKING = frozenset(state for state, kind in TRANSITIONS if kind == "text_delta")
 
 
 def add_usage(total: run_pb2.Usage, more: run_pb2.Usage) -> None:
@@ -26,6 +29,11 @@ class RunFold:
         self._run = run_pb2.Run(id=run_id, input=input_items)
         self._items: dict[str, OpenItem | item_pb2.Item] = {}
         self._approvals: dict[str, event_pb2.ApprovalResolved | None] = {}
+        # Apart from the run, because both are asked for with every delta.
+        self._state: run_pb2.RunState.ValueType = run_pb2.RUN_STATE_UNSPECIFIED
+        self._last_sequence = 0
+        self.carrier = NOWHERE
+        """Where in a trace the run stands, as its first event tells it."""
 
     @property
     def run_id(self) -> str:
@@ -35,12 +43,12 @@ class RunFold:
     @property
     def state(self) -> run_pb2.RunState.ValueType:
         """Where the run stands; UNSPECIFIED before its first event."""
-        return self._run.state
+        return self._state
 
     @property
     def over(self) -> bool:
         """Whether the terminal event has come."""
-        return self._run.state in TERMINAL_STATES
+        return self._state in TERMINAL_STATES
 
     @property
     def spec(self) -> run_pb2.RunSpec:
@@ -53,6 +61,21 @@ class RunFold:
         return self._run.usage
 
     @property
+    def error(self) -> run_pb2.RunError:
+        """Why it failed; empty where it did not."""
+        return self._run.error
+
+    @property
+    def create_time_ns(self) -> int:
+        """When it was accepted, in ns since 1970; 0 before its first event."""
+        return self._run.create_time.ToNanoseconds()
+
+    @property
+    def end_time_ns(self) -> int:
+        """When it ended, likewise; 0 before."""
+        return self._run.end_time.ToNanoseconds()
+
+    @property
     def attempt(self) -> int:
         """The attempt that wrote the newest event; 0 before the first."""
         return self._run.attempt
@@ -60,7 +83,7 @@ class RunFold:
     @property
     def last_sequence(self) -> int:
         """The sequence of the newest event; 0 before the first."""
-        return self._run.last_sequence
+        return self._last_sequence
 
     @property
     def input(self) -> Sequence[item_pb2.Item]:
@@ -101,40 +124,45 @@ class RunFold:
 
     def head(self) -> run_pb2.Run:
         """Return the run without what was asked for, put in and brought forth; the caller owns it."""
-        run = run_pb2.Run()
-        run.CopyFrom(self._run)
+        run = self._copy()
         for field in ("spec", "input", "output"):
             run.ClearField(field)
         return run
 
     def snapshot(self) -> run_pb2.Run:
         """Return the run as it is now, open items with what they have; the caller owns it."""
-        run = run_pb2.Run()
-        run.CopyFrom(self._run)
+        run = self._copy()
         for item in self._items.values():
             run.output.append(item.snapshot() if isinstance(item, OpenItem) else item)
+        return run
+
+    def _copy(self) -> run_pb2.Run:
+        run = run_pb2.Run()
+        run.CopyFrom(self._run)
+        run.state = self._state
+        run.last_sequence = self._last_sequence
         return run
 
     def apply(self, event: event_pb2.RunEvent) -> None:
         """Take in the next event."""
         run = self._run
-        if event.sequence != run.last_sequence + 1:
-            raise IllegalEvent(f"{run.id}: event {event.sequence} came after {run.last_sequence}")
+        if event.sequence != self._last_sequence + 1:
+            raise IllegalEvent(f"{run.id}: event {event.sequence} came after {self._last_sequence}")
         if event.attempt < run.attempt:
             raise IllegalEvent(f"{run.id}: attempt {event.attempt} wrote after {run.attempt}")
         kind = event.WhichOneof("kind")
         if kind is None:
             # Newer than this reader, but even so neither the first event nor one after the last.
-            if self.over or run.state == run_pb2.RUN_STATE_UNSPECIFIED:
-                raise IllegalEvent(f"{run.id}: an event may not come in {run_pb2.RunState.Name(run.state)}")
+            if self.over or self._state == run_pb2.RUN_STATE_UNSPECIFIED:
+                raise IllegalEvent(f"{run.id}: an event may not come in {run_pb2.RunState.Name(self._state)}")
         else:
-            state = TRANSITIONS.get((run.state, kind))
+            state = TRANSITIONS.get((self._state, kind))
             if state is None:
-                raise IllegalEvent(f"{run.id}: {kind} may not come in {run_pb2.RunState.Name(run.state)}")
+                raise IllegalEvent(f"{run.id}: {kind} may not come in {run_pb2.RunState.Name(self._state)}")
             self._apply_kind(event)
             still_waits = kind == "approval_resolved" and None in self._approvals.values()
-            run.state = run_pb2.RUN_STATE_REQUIRES_ACTION if still_waits else state
-        run.last_sequence = event.sequence
+            self._state = run_pb2.RUN_STATE_REQUIRES_ACTION if still_waits else state
+        self._last_sequence = event.sequence
         run.attempt = event.attempt
 
     def append_text(self, item: OpenItem, content_index: int, text: str) -> int:
@@ -142,13 +170,11 @@ class RunFold:
 
         The same as `apply` with a TextDelta, without the event: for the kind that there is most of.
         """
-        run = self._run
-        if (run.state, "text_delta") not in TRANSITIONS:
-            raise IllegalEvent(f"{run.id}: text_delta may not come in {run_pb2.RunState.Name(run.state)}")
+        if self._state not in _SPEAKING:
+            raise IllegalEvent(f"{self.run_id}: text_delta may not come in {run_pb2.RunState.Name(self._state)}")
         item.append_text(content_index, text)
-        sequence = run.last_sequence + 1
-        run.last_sequence = sequence
-        return sequence
+        self._last_sequence += 1
+        return self._last_sequence
 
     def _apply_kind(self, event: event_pb2.RunEvent) -> None:  # noqa: C901 - one case a kind is the simplest form
         run = self._run
@@ -176,6 +202,7 @@ class RunFold:
                 pass  # News for whoever watches; nothing of it stays.
             case "run_queued":
                 run.spec.CopyFrom(event.run_queued.spec)
+                self.carrier = Carrier(event.run_queued.traceparent, event.run_queued.tracestate)
                 run.create_time.CopyFrom(event.create_time)
             case "run_started":
                 if event.attempt <= run.attempt and run.HasField("start_time"):

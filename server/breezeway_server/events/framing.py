@@ -10,8 +10,10 @@ from breezeway.v1 import event_pb2, stream_service_pb2
 
 _TAG = b"\x0a"  # field 1, length-delimited
 # Most lengths and sequences are among these.
-_ONE_BYTE = tuple(bytes([number]) for number in range(0x80))
-_TWO_BYTES = tuple(bytes([number & 0x7F | 0x80, number >> 7]) for number in range(0x4000))
+_SHORT = (
+    *(bytes([number]) for number in range(0x80)),
+    *(bytes([number & 0x7F | 0x80, number >> 7]) for number in range(0x80, 0x4000)),
+)
 
 
 def frame(event: event_pb2.RunEvent) -> bytes:
@@ -26,10 +28,8 @@ def element(body: bytes) -> bytes:
 
 def varint(number: int) -> bytes:
     """Return a number from 0 up in protobuf's base 128."""
-    if number < 0x80:
-        return _ONE_BYTE[number]
     if number < 0x4000:
-        return _TWO_BYTES[number]
+        return _SHORT[number]
     encoded = bytearray()
     while number > 0x7F:
         encoded.append(number & 0x7F | 0x80)

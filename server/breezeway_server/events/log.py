@@ -17,6 +17,8 @@ from breezeway_server.events.framing import decode, split
 from breezeway_server.events.gathering import Gathering
 from breezeway_server.events.legal import DELTA_KINDS, TERMINAL_KINDS
 from breezeway_server.events.log_store import Append, LogStore, NewRun, StoredFrames
+from breezeway_server.events.metrics import LogMetrics
+from breezeway_server.events.readers import Place, Readers
 from breezeway_server.events.run_log import BATCH_BYTES, Fenced, RunLog
 
 _logger = structlog.get_logger()
@@ -30,9 +32,16 @@ _LONGEST_PAUSE = 2.0
 class EventLog:
     """All logs of this process over one store. `write` must run for logged events to become durable."""
 
-    def __init__(self, store: LogStore, *, patience: float) -> None:
+    def __init__(self, store: LogStore, *, patience: float, metrics: LogMetrics | None = None) -> None:
         """`patience` is for how many seconds a store that cannot write is tried again before runs are given up."""
         self._store = store
+        self._metrics = metrics or LogMetrics()
+        self._shown = 0
+        self.readers = Readers()
+        self.last_commit: float | None = None
+        """When events were last made durable, in seconds of the monotonic clock."""
+        self.failing = False
+        """Whether the store could not write the last time."""
         self._patience = patience
         self._logs: dict[str, RunLog] = {}
         self._due: list[RunLog] = []
@@ -48,6 +57,17 @@ class EventLog:
         """Forget a log. Readers that follow it go on to its end; later ones find it in the store or not at all."""
         if self._logs.get(log.run_id) is log:
             del self._logs[log.run_id]
+            self._shown += log.shown
+
+    @property
+    def shown(self) -> int:
+        """How many events this process has made visible."""
+        return self._shown + sum(log.shown for log in self._logs.values())
+
+    @property
+    def backlog(self) -> int:
+        """How many bytes of events are not durable yet."""
+        return sum(log.backlog for log in self._logs.values())
 
     def put(self, log: RunLog, event: event_pb2.RunEvent, fold: RunFold, new: NewRun | None = None) -> None:
         """Add a run's next event, which `fold` has taken in. It is not visible before it is durable."""
@@ -88,9 +108,13 @@ class EventLog:
         except Unavailable as error:
             _logger.exception("store_gave_up", runs=len(logs))
             for log in logs:
+                if log.error is None:
+                    self._metrics.events_lost.inc(log.last - log.visible)
                 log.fail(error)
             return
-        self._gathering.sent(sum(len(append.frames) for append in appends))
+        events = sum(len(append.frames) for append in appends)
+        self._gathering.sent(events)
+        self._metrics.commit_events.observe(events)
         for log, append in zip(logs, appends, strict=True):
             if log.run_id in fenced:
                 log.fail(Fenced(log.run_id))
@@ -101,11 +125,20 @@ class EventLog:
         pause, waited = _FIRST_PAUSE, 0.0
         while True:
             try:
-                return await self._store.append(appends)
+                began = time.monotonic()
+                fenced = await self._store.append(appends)
             except Unavailable:
+                self.failing = True
+                self._metrics.store_errors.inc()
                 if waited >= self._patience:
                     raise
                 _logger.warning("store_unavailable", runs=len(appends), retry_in=pause)
+            else:
+                self.failing = False
+                self.last_commit = time.monotonic()
+                self._metrics.commit_seconds.observe(self.last_commit - began)
+                self._metrics.commits.inc()
+                return fenced
             await asyncio.sleep(pause)
             waited += pause
             pause = min(pause * 2, _LONGEST_PAUSE)
@@ -119,18 +152,20 @@ class EventLog:
         """
         cursor, over = after, False
         log = self._logs.get(run_id)
-        while not over:
-            if log is None or cursor + 1 < log.first:
-                batch, cursor, over = await self._stored(run_id, cursor, milestones=milestones)
-                log = log or self._logs.get(run_id)
-            elif cursor < log.visible:
-                cursor, batch = log.read(cursor, milestones=milestones)
-                over = log.over and cursor == log.visible
-            else:
-                await log.changed()
-                continue
-            if batch:
-                yield batch
+        with self.readers.reading(Place(cursor, log)) as place:
+            while not over:
+                if log is None or cursor + 1 < log.first:
+                    batch, cursor, over = await self._stored(run_id, cursor, milestones=milestones)
+                    log = place.log = log or self._logs.get(run_id)
+                elif cursor < log.visible:
+                    cursor, batch = log.read(cursor, milestones=milestones)
+                    over = log.over and cursor == log.visible
+                else:
+                    await log.changed()
+                    continue
+                if batch:
+                    yield batch
+                place.cursor = cursor
 
     async def _stored(self, run_id: str, cursor: int, *, milestones: bool) -> tuple[bytes, int, bool]:
         """Return what the store has next, the cursor behind it, and whether the terminal event is in it.

@@ -27,24 +27,17 @@ class _Part:
 class OpenItem:
     """What an item has so far. Deltas add to it in place; nothing is joined before somebody asks."""
 
-    __slots__ = ("_item", "_parts", "_summary", "kind")
+    __slots__ = ("_item", "_parts", "_summary", "choice_index", "id", "kind")
 
     def __init__(self, item: item_pb2.Item) -> None:
         """Begin with the item of an `ItemStarted`."""
         self._item = item
+        # Read once: to ask a message for a field is to build an object, and these are asked for with every delta.
+        self.id = item.id
         self.kind = item.WhichOneof("kind")
+        self.choice_index = item.choice_index
         self._parts: list[_Part] = []
         self._summary: list[_Part] = []
-
-    @property
-    def id(self) -> str:
-        """The item's id."""
-        return self._item.id
-
-    @property
-    def choice_index(self) -> int:
-        """Which of the answers it belongs to."""
-        return self._item.choice_index
 
     @property
     def call_id(self) -> str:
@@ -73,7 +66,11 @@ class OpenItem:
 
     def append_text(self, content_index: int, text: str) -> None:
         """Take in more text that has no logprobs."""
-        self._part("message", self._parts, content_index, refusal=False).pieces.append(text)
+        parts = self._parts
+        if self.kind == "message" and content_index == len(parts) - 1 and not parts[-1].refusal:
+            parts[-1].pieces.append(text)
+        else:
+            self._part("message", parts, content_index, refusal=False).pieces.append(text)
 
     def add_refusal(self, delta: event_pb2.RefusalDelta) -> None:
         """Take in more of a refusal."""

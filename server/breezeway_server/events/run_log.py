@@ -1,6 +1,7 @@
 """The log of one run, as far as this process holds it."""
 
 import asyncio
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 
 from breezeway.v1 import event_pb2, run_pb2
@@ -34,6 +35,7 @@ class RunLog:
         self.run_id = run_id
         self.attempt = attempt
         self.logged = logged
+        self.began_after = after
         self.first = after + 1
         self.last = after
         self.visible = after
@@ -41,12 +43,17 @@ class RunLog:
         self.error: Exception | None = None
         self.backlog = 0
         self._frames: list[bytes] = []
-        self._milestones: list[bool] = []
+        self._milestones: list[int] = []
         self._bytes = 0
         self._pending: Append | None = None
         self._state: run_pb2.RunState.ValueType = run_pb2.RUN_STATE_UNSPECIFIED
         self._waiters: set[asyncio.Future[None]] = set()
         self._watchers: list[Callable[[], None]] = []
+
+    @property
+    def shown(self) -> int:
+        """How many events this process has made visible."""
+        return self.visible - self.began_after
 
     @property
     def size(self) -> int:
@@ -60,7 +67,9 @@ class RunLog:
         """
         kind = event.WhichOneof("kind")
         self.over = self.over or (not self.logged and kind in TERMINAL_KINDS)
-        due = self._add(event.sequence, frame(event), milestone=kind not in DELTA_KINDS)
+        if kind not in DELTA_KINDS:
+            self._milestones.append(event.sequence)
+        due = self.put_delta(event.sequence, frame(event))
         pending = self._pending
         if pending is None:
             return due
@@ -76,19 +85,16 @@ class RunLog:
 
     def put_delta(self, sequence: int, encoded: bytes) -> bool:
         """Add the next event as a frame: a delta, which changes nothing but the log. Otherwise the same as `put`."""
-        return self._add(sequence, encoded, milestone=False)
-
-    def _add(self, sequence: int, encoded: bytes, *, milestone: bool) -> bool:
         if self.error is not None:
             raise self.error
         self.last = sequence
         self._frames.append(encoded)
-        self._milestones.append(milestone)
-        self._bytes += len(encoded)
+        size = len(encoded)
+        self._bytes += size
         if not self.logged:
             self._show(sequence)
             return False
-        self.backlog += len(encoded)
+        self.backlog += size
         pending = self._pending
         due = pending is None
         if pending is None:
@@ -158,20 +164,23 @@ class RunLog:
                 if size > BATCH_BYTES:
                     end = index + 1
                     break
-        frames = self._frames[start:end]
+        last = self.first + end - 1
         if milestones:
-            frames = [frame for frame, keep in zip(frames, self._milestones[start:end], strict=True) if keep]
-        return self.first + end - 1, b"".join(frames)
+            kept = self._milestones
+            kept = kept[bisect_right(kept, after) : bisect_right(kept, last)]
+            return last, b"".join([self._frames[sequence - self.first] for sequence in kept])
+        return last, self._frames[start] if end - start == 1 else b"".join(self._frames[start:end])
 
     def _show(self, sequence: int) -> None:
         self.visible = sequence
         self._wake()
 
     def _wake(self) -> None:
-        waiters, self._waiters = self._waiters, set()
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+        if self._waiters:
+            waiters, self._waiters = self._waiters, set()
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
         for watcher in self._watchers:
             watcher()
 
@@ -181,5 +190,5 @@ class RunLog:
             self._bytes -= len(self._frames[drop])
             drop += 1
         del self._frames[:drop]
-        del self._milestones[:drop]
         self.first += drop
+        del self._milestones[: bisect_left(self._milestones, self.first)]

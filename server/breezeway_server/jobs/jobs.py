@@ -7,6 +7,7 @@ import structlog
 from breezeway.v1 import item_pb2, job_pb2, run_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from breezeway_server.engine.quota import UNLIMITED, Allowance
 from breezeway_server.engine.supervisor import Supervisor
 from breezeway_server.errors import (
     BreezewayError,
@@ -18,8 +19,9 @@ from breezeway_server.errors import (
 )
 from breezeway_server.events.ids import Uuid7
 from breezeway_server.jobs.firing import firing
+from breezeway_server.jobs.metrics import JobMetrics
 from breezeway_server.jobs.schedule import After, ScheduleError, parse_schedule, parse_zone
-from breezeway_server.store.base import DueJob, Store
+from breezeway_server.store.base import DueJob, Request, Store
 
 _logger = structlog.get_logger()
 
@@ -35,8 +37,17 @@ Change = Callable[[job_pb2.Job], bool]
 class Jobs:
     """Creates, changes and fires jobs. One change is made at a time, so that none gets lost in another."""
 
-    def __init__(self, store: Store, supervisor: Supervisor, new_id: Uuid7, *, clock: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        supervisor: Supervisor,
+        new_id: Uuid7,
+        *,
+        clock: Callable[[], int],
+        metrics: JobMetrics | None = None,
+    ) -> None:
         """`clock` gives nanoseconds since 1970."""
+        self._metrics = metrics or JobMetrics()
         self._store = store
         self._supervisor = supervisor
         self._new_id = new_id
@@ -45,14 +56,25 @@ class Jobs:
         self.changed = asyncio.Event()
         """Set whenever the next time to fire may be another."""
 
-    async def create(self, tenant: str, job: job_pb2.Job) -> job_pb2.Job:
-        """Keep a new job, whose own fields are set. Raises `InvalidRequest` where its schedule never fires."""
-        now = self._clock()
-        job.id = f"job_{self._new_id()}"
-        job.create_time.FromNanoseconds(now)
-        job.state = job_pb2.JOB_STATE_SCHEDULED
-        self._set_schedule(job, now)
-        return await self._put(tenant, job)
+    async def created(self, tenant: str, request: Request | None) -> job_pb2.Job | None:
+        """Return the job that the request made before. Raises `RequestIdReused`."""
+        return None if request is None else await self._store.find_created_job(tenant, request)
+
+    async def create(self, tenant: str, job: job_pb2.Job, request: Request | None = None) -> job_pb2.Job:
+        """Keep a new job, whose own fields are set, and return it; or the one that the request made before.
+
+        Raises `InvalidRequest` where its schedule never fires, and `RequestIdReused`.
+        """
+        # A repeat must not come in between.
+        async with self._lock:
+            if (earlier := await self.created(tenant, request)) is not None:
+                return earlier
+            now = self._clock()
+            job.id = f"job_{self._new_id()}"
+            job.create_time.FromNanoseconds(now)
+            job.state = job_pb2.JOB_STATE_SCHEDULED
+            self._set_schedule(job, now)
+            return await self._put(tenant, job, request)
 
     async def get(self, tenant: str, job_id: str) -> job_pb2.Job:
         """Return a job. Raises `NotFound`."""
@@ -104,12 +126,21 @@ class Jobs:
             await self.get(tenant, job_id)
             await self._store.delete_job(tenant, job_id)
 
-    async def run_now(self, tenant: str, job_id: str, request_id: str, *, agents: Collection[str] = ()) -> job_pb2.Job:
-        """Run a job, whatever its schedule; raises `NotFound`, and as `CreateRun` does."""
+    async def run_now(
+        self,
+        tenant: str,
+        job_id: str,
+        request_id: str,
+        *,
+        agents: Collection[str] = (),
+        allowance: Allowance = UNLIMITED,
+    ) -> job_pb2.Job:
+        """Run a job, whatever its schedule; `allowance` pays. Raises `NotFound`, and as `CreateRun` does."""
         async with self._lock:
             job = await self.get(tenant, job_id)
             now = self._clock()
-            job.last_run_id = await self._start(tenant, job, f"now:{request_id or self._new_id()}", now, agents)
+            firing_id = f"now:{request_id or self._new_id()}"
+            job.last_run_id = await self._start(tenant, job, firing_id, now, agents=agents, allowance=allowance)
             job.last_run_time.FromNanoseconds(now)
             job.last_error = ""
             return await self._put(tenant, job)
@@ -135,6 +166,7 @@ class Jobs:
             due_ns, next_ns = firing(_after(job), planned, now, job.catch_up_seconds * _SECOND)
             if due_ns is None:
                 job.last_error = _MISSED
+                self._metrics.missed.inc()
                 _logger.warning("job_missed", job_id=job.id, planned=job.next_run_time.ToJsonString())
             elif not await self._start_due(due.tenant, job, due_ns, now):
                 return False
@@ -154,18 +186,28 @@ class Jobs:
             job.last_run_id = await self._start(tenant, job, at.ToJsonString(), due_ns)
         except (TooManyRuns, Unavailable) as error:
             _logger.warning("job_put_off", job_id=job.id, reason=error.reason)
+            self._metrics.put_off.inc()
             return False
         except BreezewayError as error:
             _logger.warning("job_failed", job_id=job.id, reason=error.reason)
+            self._metrics.refused.inc()
             job.last_run_id, job.last_error = "", error.reason
         else:
             job.last_error = ""
             job.run_count += 1
+            self._metrics.started.inc()
         job.last_run_time.FromNanoseconds(now)
         return True
 
     async def _start(
-        self, tenant: str, job: job_pb2.Job, firing_id: str, at_ns: int, agents: Collection[str] = ()
+        self,
+        tenant: str,
+        job: job_pb2.Job,
+        firing_id: str,
+        at_ns: int,
+        *,
+        agents: Collection[str] = (),
+        allowance: Allowance = UNLIMITED,
     ) -> str:
         """Have a run accepted and stored; return its id, which is the same for the same firing."""
         at = Timestamp()
@@ -185,6 +227,7 @@ class Jobs:
             request_id=f"job:{job.id}:{firing_id}",
             request_hash=_REQUEST_HASH,
             agents=agents,
+            allowance=allowance,
         )
         # The run must be in the store before the job says so.
         await self._supervisor.get(tenant, run_id)
@@ -197,9 +240,9 @@ class Jobs:
             raise InvalidRequest("schedule", f"schedule {job.schedule!r} lies in the past, or never fires.")
         _plan(job, next_ns if job.state == job_pb2.JOB_STATE_SCHEDULED else None)
 
-    async def _put(self, tenant: str, job: job_pb2.Job) -> job_pb2.Job:
+    async def _put(self, tenant: str, job: job_pb2.Job, request: Request | None = None) -> job_pb2.Job:
         job.enabled = job.state == job_pb2.JOB_STATE_SCHEDULED
-        await self._store.put_job(tenant, job)
+        await self._store.put_job(tenant, job, request)
         self.changed.set()
         return job
 

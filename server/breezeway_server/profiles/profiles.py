@@ -21,7 +21,7 @@ from breezeway_server.errors import AlreadyExists, BreezewayError, FailedPrecond
 from breezeway_server.profiles import checking
 from breezeway_server.profiles.secrets import SecretBox, SecretsLost
 from breezeway_server.profiles.unavailable import UnavailableAgent
-from breezeway_server.store.base import Store, StoredProfile
+from breezeway_server.store.base import Request, Store, StoredProfile
 
 _logger = structlog.get_logger()
 
@@ -119,20 +119,37 @@ class Profiles:
             raise NotFound("AGENT_NOT_FOUND", f"There is no agent {name[:64]!r}; list the profiles to see which are.")
         return profile
 
-    async def create(self, name: str, config: Mapping[str, Any]) -> Profile:
-        """Create an agent; it can be run when this returns. Raises as `CreateAgent` says."""
+    async def create(
+        self, name: str, config: Mapping[str, Any], *, tenant: str = "", request: Request | None = None
+    ) -> Profile:
+        """Create an agent, or return the one that the tenant's request made before. Raises as `CreateAgent` says.
+
+        It can be run when this returns.
+        """
         checking.check_name(name)
         async with self._lock:
+            if request is not None:
+                request = self._sealed(request)
+                earlier = await self._store.find_created_profile(tenant, request)
+                if earlier is not None:
+                    return self._profiles[earlier]
             if self._agents.get(name) is not None:
                 raise AlreadyExists("AGENT_EXISTS", f"There is an agent or an alias {name!r} already.")
-            return await self._put(name, checking.merged({}, config))
+            return await self._put(name, checking.merged({}, config), tenant=tenant, request=request)
+
+    def _sealed(self, request: Request) -> Request:
+        """Return the request with a hash that tells nobody who has the store alone whether they guessed a secret."""
+        if self._secrets is None:
+            # Then there are no secrets in it.
+            return request
+        return Request(request.id, self._secrets.fingerprint(request.hash), request.time_ns)
 
     async def update(self, name: str, change: Mapping[str, Any]) -> Profile:
         """Change an agent; runs that come after this have the change. Raises as `UpdateAgent` says."""
         async with self._lock:
             profile = self._changeable(name)
             config = checking.merged({**profile.stored.config, **self._kept_secrets(profile.stored, change)}, change)
-            return await self._put(name, config, profile.stored.create_time_ns)
+            return await self._put(name, config, create_time_ns=profile.stored.create_time_ns)
 
     def _kept_secrets(self, stored: StoredProfile, change: Mapping[str, Any]) -> dict[str, Any]:
         try:
@@ -161,7 +178,15 @@ class Profiles:
             raise _read_only(name)
         return profile
 
-    async def _put(self, name: str, config: Mapping[str, Any], create_time_ns: int | None = None) -> Profile:
+    async def _put(
+        self,
+        name: str,
+        config: Mapping[str, Any],
+        *,
+        create_time_ns: int | None = None,
+        tenant: str = "",
+        request: Request | None = None,
+    ) -> Profile:
         shown, secrets = checking.split(config)
         checked = checking.check_config(config)
         if secrets and self._secrets is None:
@@ -190,7 +215,7 @@ class Profiles:
             raise InvalidRequest("config", str(error)) from error
         # The store comes first: what can be run must be there after a restart. An agent that is built holds nothing
         # yet, and needs no closing where the store refuses.
-        await self._store.put_profile(stored)
+        await self._store.put_profile(stored, tenant=tenant, request=request)
         before = self._agents.put(agent)
         if before is not None:
             self._retire(before)

@@ -1,5 +1,6 @@
 """Secrets at rest: encrypted with a key from the environment, and bound to whom they belong to."""
 
+import hmac
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +14,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 _NONCE_BYTES = 12
 # Another use of the same secret would say something else here, and so get another key.
 _PURPOSE = b"breezeway profile secrets v1"
+_FINGERPRINTS = b"breezeway request fingerprints v1"
 
 
 class SecretsLost(Exception):
@@ -24,8 +26,8 @@ class SecretBox:
 
     def __init__(self, secret_key: str) -> None:
         """`secret_key` is as hard to guess as it should be: nothing here makes it harder."""
-        derived = HKDF(algorithm=SHA256(), length=32, salt=None, info=_PURPOSE).derive(secret_key.encode())
-        self._cipher = AESGCM(derived)
+        self._cipher = AESGCM(_derived(secret_key, _PURPOSE))
+        self._fingerprints = _derived(secret_key, _FINGERPRINTS)
 
     def close(self, owner: str, secrets: Mapping[str, Any]) -> bytes:
         """Return the secrets encrypted; only `open` for the same owner reads them."""
@@ -39,3 +41,11 @@ class SecretBox:
         except (InvalidTag, ValueError) as error:
             raise SecretsLost from error
         return msgspec.json.decode(plain, type=dict[str, Any])
+
+    def fingerprint(self, data: bytes) -> bytes:
+        """Return 32 bytes that are the same for the same data, and tell nothing of it without the key."""
+        return hmac.digest(self._fingerprints, data, "sha256")
+
+
+def _derived(secret_key: str, purpose: bytes) -> bytes:
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=purpose).derive(secret_key.encode())

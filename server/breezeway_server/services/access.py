@@ -3,11 +3,17 @@
 from functools import cache
 from typing import Final
 
-from breezeway.v1 import agent_registry_service_pb2, key_pb2, key_service_pb2, stream_service_pb2
+from breezeway.v1 import (
+    agent_registry_service_pb2,
+    key_pb2,
+    key_service_pb2,
+    operations_service_pb2,
+    stream_service_pb2,
+)
 from grpc_health.v1 import health
 
 from breezeway_server.errors import PermissionDenied
-from breezeway_server.services.caller import ALL_SCOPES, NOBODY, OPERATOR, Caller
+from breezeway_server.services.caller import ALL_SCOPES, NOBODY, Caller
 from breezeway_server.services.keyring import KeyRing, Metadata
 
 # What the shim adds where a call did not come from this machine, or was not meant for it.
@@ -16,6 +22,7 @@ NOT_LOCAL: Final = "x-breezeway-not-local"
 _PACKAGE = "breezeway.v1."
 _AGENTS = agent_registry_service_pb2.DESCRIPTOR.services_by_name["AgentRegistryService"].full_name
 _KEYS = key_service_pb2.DESCRIPTOR.services_by_name["KeyService"].full_name
+_OPERATIONS = operations_service_pb2.DESCRIPTOR.services_by_name["OperationsService"].full_name
 _STREAMS = stream_service_pb2.DESCRIPTOR.services_by_name["StreamService"].full_name
 
 STREAM_RUN: Final = f"/{_STREAMS}/StreamRun"
@@ -36,7 +43,7 @@ def scopes_for(method: str) -> _Scopes | None:
     service, _, name = method.removeprefix("/").partition("/")
     if service == health.SERVICE_NAME or method == _MULTIPLEX_RUNS:
         return None
-    if service == _KEYS or not service.startswith(_PACKAGE):
+    if service in {_KEYS, _OPERATIONS} or not service.startswith(_PACKAGE):
         return _ADMIN
     if service == _AGENTS:
         # Profiles tell of upstreams and instructions, which are the operator's matter.
@@ -57,7 +64,7 @@ class Gate:
             return NOBODY
         if not self._keys.guarded:
             _check_local(metadata)
-            return OPERATOR
+            return self._keys.everybody
         caller = self._keys.identify(metadata)
         if needed.isdisjoint(caller.scopes):
             names = " or ".join(sorted(key_pb2.KeyScope.Name(scope).removeprefix("KEY_SCOPE_") for scope in needed))

@@ -9,6 +9,7 @@ from breezeway_server.profiles.profiles import Profiles
 from breezeway_server.services import validation
 from breezeway_server.services.caller import current_caller
 from breezeway_server.services.context import Context
+from breezeway_server.services.idempotency import request_of
 from breezeway_server.services.profiles import config_of, to_message
 
 _DEFAULT_PAGE = 100
@@ -65,7 +66,10 @@ class AgentRegistryService(agent_registry_service_pb2_grpc.AgentRegistryServiceS
         self, request: agent_registry_service_pb2.CreateAgentRequest, context: Context
     ) -> agent_registry_service_pb2.CreateAgentResponse:
         """See agent_registry_service.proto."""
-        profile = await self._profiles.create(request.name, config_of(request.config))
+        repeatable = request_of(request)
+        profile = await self._profiles.create(
+            request.name, config_of(request.config), tenant=current_caller().tenant, request=repeatable
+        )
         return agent_registry_service_pb2.CreateAgentResponse(profile=to_message(profile))
 
     async def UpdateAgent(

@@ -6,6 +6,8 @@ from typing import Final
 
 from breezeway.v1 import key_pb2
 
+from breezeway_server.engine.quota import UNLIMITED, Allowance
+
 DEFAULT_TENANT: Final = "default"
 ALL_SCOPES: Final = frozenset({key_pb2.KEY_SCOPE_READ, key_pb2.KEY_SCOPE_RUN, key_pb2.KEY_SCOPE_ADMIN})
 
@@ -19,6 +21,8 @@ class Caller:
     scopes: frozenset[key_pb2.KeyScope.ValueType]
     agents: frozenset[str] = frozenset()
     """The agents that there are for this caller; empty for all."""
+    allowance: Allowance = UNLIMITED
+    """Who pays for their runs, and how much they may use."""
 
     @property
     def operator(self) -> bool:

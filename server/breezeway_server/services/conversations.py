@@ -8,12 +8,12 @@ from breezeway.v1 import conversation_pb2, item_pb2, store_service_pb2, store_se
 
 from breezeway_server.engine import admission
 from breezeway_server.engine.supervisor import Supervisor
-from breezeway_server.errors import AlreadyExists, ConversationLocked, InvalidRequest, NotFound
+from breezeway_server.errors import AlreadyExists, InvalidRequest, NotFound
 from breezeway_server.events.ids import Uuid7
 from breezeway_server.services import validation
 from breezeway_server.services.caller import current_tenant
 from breezeway_server.services.context import Context
-from breezeway_server.services.idempotency import body_hash
+from breezeway_server.services.idempotency import request_of
 from breezeway_server.store.base import Created, ItemPage, Request, Store
 
 _DEFAULT_PAGE = 20
@@ -37,7 +37,7 @@ class StoreService(store_service_pb2_grpc.StoreServiceServicer):
         if request.conversation_id:
             validation.conversation_id(request.conversation_id, "conversation_id")
         validation.metadata(request.metadata, "metadata")
-        repeatable = _request_of(request)
+        repeatable = request_of(request)
         earlier = await self._created(repeatable)
         if earlier is not None:
             return store_service_pb2.CreateConversationResponse(conversation=earlier.conversation)
@@ -84,9 +84,10 @@ class StoreService(store_service_pb2_grpc.StoreServiceServicer):
         self, request: store_service_pb2.DeleteConversationRequest, context: Context
     ) -> store_service_pb2.DeleteConversationResponse:
         """See store_service.proto."""
-        # What the run that is under way writes would be left over, with nobody to delete it.
-        self._check_idle(request.conversation_id)
-        if not await self._store.delete_conversation(current_tenant(), request.conversation_id):
+        # What a run that is under way writes would be left over, with nobody to delete it.
+        async with self._supervisor.idle(current_tenant(), request.conversation_id):
+            deleted = await self._store.delete_conversation(current_tenant(), request.conversation_id)
+        if not deleted:
             raise _no_conversation(request.conversation_id)
         return store_service_pb2.DeleteConversationResponse()
 
@@ -96,14 +97,16 @@ class StoreService(store_service_pb2_grpc.StoreServiceServicer):
         """See store_service.proto."""
         if not request.items:
             raise InvalidRequest("items", "items is empty; give at least one.")
-        repeatable = _request_of(request)
+        repeatable = request_of(request)
         earlier = await self._created(repeatable)
         if earlier is not None:
             return store_service_pb2.CreateConversationItemsResponse(items=earlier.items)
-        # The run that is under way would not see them, and they would come in the middle of its turn.
-        self._check_idle(request.conversation_id)
-        items = await self._take_in(request.items, "items")
-        added = await self._store.add_conversation_items(current_tenant(), request.conversation_id, items, repeatable)
+        # A run that is under way would not see them, and they would come in the middle of its turn.
+        async with self._supervisor.idle(current_tenant(), request.conversation_id):
+            items = await self._take_in(request.items, "items")
+            added = await self._store.add_conversation_items(
+                current_tenant(), request.conversation_id, items, repeatable
+            )
         if added is None:
             raise _no_conversation(request.conversation_id)
         return store_service_pb2.CreateConversationItemsResponse(items=added)
@@ -161,11 +164,6 @@ class StoreService(store_service_pb2_grpc.StoreServiceServicer):
     async def _created(self, request: Request | None) -> Created | None:
         return None if request is None else await self._store.find_created(current_tenant(), request)
 
-    def _check_idle(self, conversation_id: str) -> None:
-        busy = self._supervisor.busy(current_tenant(), conversation_id)
-        if busy is not None:
-            raise ConversationLocked(conversation_id, busy)
-
     async def _take_in(self, items: Sequence[item_pb2.Item], field: str) -> list[item_pb2.Item]:
         if len(items) > _MAX_ITEMS:
             raise InvalidRequest(field, f"{field} has {len(items)} items; it may have {_MAX_ITEMS}.")
@@ -186,13 +184,6 @@ def _page(
         ascending=request.ascending,
         limit=validation.page_size(request.page_size, _DEFAULT_PAGE),
     )
-
-
-def _request_of(
-    call: store_service_pb2.CreateConversationRequest | store_service_pb2.CreateConversationItemsRequest,
-) -> Request | None:
-    request_id = validation.request_id(call.request_id)
-    return Request(request_id, body_hash(call), time.time_ns()) if request_id else None
 
 
 # A page token is the place of the page's last conversation in the list: when it was created, in nanoseconds since

@@ -1,7 +1,8 @@
 """The one place where errors of the domain become gRPC statuses."""
 
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from math import ceil
 from typing import Any, NoReturn
 
 import grpc
@@ -10,8 +11,9 @@ from google.protobuf import any_pb2
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
-from breezeway_server.errors import BreezewayError, InvalidRequest, NotFound, TooManyRuns, Unavailable
+from breezeway_server.errors import BreezewayError, InvalidRequest, NotFound, ResourceExhausted, Unavailable
 from breezeway_server.services.context import Context, Handler
+from breezeway_server.services.malformed import MALFORMED, malformed, tolerant
 
 _logger = structlog.get_logger()
 
@@ -35,19 +37,21 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
             return handler  # type: ignore[return-value] # None is how grpc is told that there is no such method
         if handler.response_streaming:
             return grpc.unary_stream_rpc_method_handler(
-                _guarded(handler.unary_stream), handler.request_deserializer, handler.response_serializer
+                _guarded(handler.unary_stream), tolerant(handler.request_deserializer), handler.response_serializer
             )
         return grpc.unary_unary_rpc_method_handler(
-            _guarded(handler.unary_unary), handler.request_deserializer, handler.response_serializer
+            _guarded(handler.unary_unary), tolerant(handler.request_deserializer), handler.response_serializer
         )
 
 
 def _guarded(behavior: Any) -> Any:
     async def guarded(request: Message, context: Context) -> Any:
+        if request is MALFORMED:
+            await abort(context, status_of(malformed()))
         try:
             return await behavior(request, context)
         except BreezewayError as error:
-            await abort(context, status_of(error))
+            await abort(context, status_of(error), metadata_of(error))
         except grpc.aio.AbortError:
             raise
         except Exception as error:  # noqa: BLE001 - it is logged with its traceback there
@@ -58,7 +62,8 @@ def _guarded(behavior: Any) -> Any:
 
 def internal_status(error: Exception) -> status_pb2.Status:
     """Return the status of a fault of ours: its traceback is logged, and an id that leads to it goes out."""
-    request_id = uuid.uuid4().hex
+    # The caller's, where it gave one: then one id leads from the answer to all lines.
+    request_id = structlog.contextvars.get_contextvars().get("request_id") or uuid.uuid4().hex
     _logger.error("internal_error", request_id=request_id, exc_info=error)
     message = f"Something went wrong inside; the server's log has the details under {request_id}."
     return status_pb2.Status(code=grpc.StatusCode.INTERNAL.value[0], message=message)
@@ -73,9 +78,9 @@ def status_of(error: BreezewayError) -> status_pb2.Status:
             field=_short(error.field), description=message, reason=error.reason
         )
         details.append(error_details_pb2.BadRequest(field_violations=[fault]))
-    if isinstance(error, TooManyRuns | Unavailable):
+    if isinstance(error, ResourceExhausted | Unavailable):
         retry = error_details_pb2.RetryInfo()
-        retry.retry_delay.FromMilliseconds(round(error.retry_after * 1000))
+        retry.retry_delay.FromMilliseconds(ceil(error.retry_after * 1000))
         details.append(retry)
     status = status_pb2.Status(code=error.code.value[0], message=message)
     for detail in details:
@@ -90,7 +95,12 @@ def _short(text: str) -> str:
     return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}…"
 
 
-async def abort(context: Context, status: status_pb2.Status) -> NoReturn:
-    """End a call with a status and its details."""
+def metadata_of(error: BreezewayError) -> Sequence[tuple[str, str]]:
+    """Return what goes along with the status."""
+    return error.metadata if isinstance(error, ResourceExhausted) else ()
+
+
+async def abort(context: Context, status: status_pb2.Status, metadata: Sequence[tuple[str, str]] = ()) -> NoReturn:
+    """End a call with a status and its details; `metadata` goes along."""
     code = next(code for code in grpc.StatusCode if code.value[0] == status.code)
-    await context.abort(code, status.message, ((_DETAILS_KEY, status.SerializeToString()),))
+    await context.abort(code, status.message, (*metadata, (_DETAILS_KEY, status.SerializeToString())))

@@ -12,6 +12,7 @@ from breezeway_server.jobs.jobs import Jobs
 from breezeway_server.services import validation
 from breezeway_server.services.caller import current_caller
 from breezeway_server.services.context import Context
+from breezeway_server.services.idempotency import request_of
 from breezeway_server.store.base import Store
 
 _DEFAULT_PAGE = 100
@@ -39,6 +40,12 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         self, request: job_service_pb2.CreateJobRequest, context: Context
     ) -> job_service_pb2.CreateJobResponse:
         """See job_service.proto."""
+        repeatable = request_of(request)
+        caller = current_caller()
+        earlier = await self._jobs.created(caller.tenant, repeatable)
+        # Looked at before the rest: the schedule may lie in the past by now. Who lacks its agent is told so below.
+        if earlier is not None and caller.sees(earlier.agent):
+            return job_service_pb2.CreateJobResponse(job=earlier)
         job = job_pb2.Job(
             name=_text(request.name, "name", _MAX_NAME),
             schedule=_text(request.schedule, "schedule", _MAX_NAME),
@@ -54,7 +61,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
             job.repeat = _number(request.repeat, "repeat", 1, 2**31 - 1)
         if request.HasField("catch_up_seconds"):
             job.catch_up_seconds = _catch_up(request.catch_up_seconds)
-        return job_service_pb2.CreateJobResponse(job=await self._jobs.create(current_caller().tenant, job))
+        return job_service_pb2.CreateJobResponse(job=await self._jobs.create(caller.tenant, job, repeatable))
 
     async def ListJobs(
         self, request: job_service_pb2.ListJobsRequest, context: Context
@@ -139,7 +146,9 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
             raise InvalidRequest("request_id", f"request_id may have {_MAX_REQUEST_ID} characters.")
         await self._job(request.job_id)
         caller = current_caller()
-        job = await self._jobs.run_now(caller.tenant, request.job_id, request.request_id, agents=caller.agents)
+        job = await self._jobs.run_now(
+            caller.tenant, request.job_id, request.request_id, agents=caller.agents, allowance=caller.allowance
+        )
         return job_service_pb2.RunJobResponse(job=job)
 
     async def _job(self, job_id: str) -> job_pb2.Job:

@@ -6,9 +6,11 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from breezeway.v1 import key_pb2
 
+from breezeway_server.engine.quota import ANY, Allowance, Rates
 from breezeway_server.errors import Unauthenticated
 from breezeway_server.services.caller import OPERATOR, Caller
 from breezeway_server.store.base import StoredKey
@@ -37,11 +39,27 @@ class KeyRing:
     """All keys: those of the store, and those of the environment, whose holders are operators."""
 
     def __init__(
-        self, stored: Iterable[StoredKey], plain: Sequence[str] = (), *, clock: Callable[[], int] = time.time_ns
+        self,
+        stored: Iterable[StoredKey],
+        plain: Sequence[str] = (),
+        *,
+        rates: Rates = ANY,
+        open_rates: Rates = ANY,
+        clock: Callable[[], int] = time.time_ns,
     ) -> None:
-        """`plain` are the keys of the environment; `clock` gives nanoseconds since 1970."""
+        """`plain` are the keys of the environment; `clock` gives nanoseconds since 1970.
+
+        `rates` are for keys that have none of their own, `open_rates` for everybody while there are no keys.
+        """
         self._clock = clock
+        self._rates = rates
         self._plain = [hash_of(key) for key in plain]
+        # A number says which of them it is: even a part of its hash must not get to places where ids are shown.
+        self._operators = [
+            replace(OPERATOR, allowance=Allowance(f"environment:{index}", rates)) for index in range(len(self._plain))
+        ]
+        self.everybody = replace(OPERATOR, allowance=Allowance("everybody", open_rates))
+        """Whoever calls while there are no keys."""
         self._stored: dict[str, StoredKey] = {}
         self._callers: dict[str, Caller] = {}
         for each in stored:
@@ -68,7 +86,8 @@ class KeyRing:
         if key_pb2.KEY_SCOPE_RUN in scopes:
             scopes.add(key_pb2.KEY_SCOPE_READ)
         self._stored[key.id] = stored
-        self._callers[key.id] = Caller(key.tenant, key.id, frozenset(scopes), frozenset(key.agents))
+        allowance = Allowance(key.id, _rates(key.limits, self._rates))
+        self._callers[key.id] = Caller(key.tenant, key.id, frozenset(scopes), frozenset(key.agents), allowance)
 
     def invalid(self, key: key_pb2.Key) -> Unauthenticated | None:
         """Return why a key is not good any more; None where it is."""
@@ -94,8 +113,9 @@ class KeyRing:
     def _holder(self, presented: str) -> Caller | Unauthenticated:
         hashed = hash_of(presented)
         # All of them are compared, whichever fits, so that the time tells nothing.
-        if sum([hmac.compare_digest(hashed, plain) for plain in self._plain]):
-            return OPERATOR
+        fits = [hmac.compare_digest(hashed, plain) for plain in self._plain]
+        if any(fits):
+            return self._operators[fits.index(True)]
         match = _SECRET.fullmatch(presented)
         stored = self._stored.get(f"key_{match[1]}") if match else None
         if stored is None or not self._fits(hashed, stored):
@@ -106,6 +126,19 @@ class KeyRing:
         if hmac.compare_digest(hashed, stored.hash):
             return True
         return self._clock() < stored.previous_until_ns and hmac.compare_digest(hashed, stored.previous_hash)
+
+
+def _rates(own: key_pb2.KeyLimits, default: Rates) -> Rates:
+    """A key's own limits, of which 0 is none, and where it says nothing those of all keys."""
+    return Rates(
+        max_runs=own.max_runs or None if own.HasField("max_runs") else default.max_runs,
+        requests_per_minute=(
+            own.requests_per_minute or None if own.HasField("requests_per_minute") else default.requests_per_minute
+        ),
+        tokens_per_minute=(
+            own.tokens_per_minute or None if own.HasField("tokens_per_minute") else default.tokens_per_minute
+        ),
+    )
 
 
 def _presented(name: str, value: str | bytes) -> str | None:

@@ -1,4 +1,4 @@
-"""KeyService: makes, lists, rotates and revokes API keys."""
+"""KeyService: makes, lists, changes, rotates and revokes API keys."""
 
 import asyncio
 import re
@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from breezeway.v1 import key_pb2, key_service_pb2, key_service_pb2_grpc
 from google.protobuf.duration_pb2 import Duration
+from msgspec.structs import replace
 
 from breezeway_server.errors import FailedPrecondition, InvalidRequest, NotFound, PermissionDenied
 from breezeway_server.events.ids import Uuid7
@@ -46,6 +47,8 @@ class KeyService(key_service_pb2_grpc.KeyServiceServicer):
             scopes=_scopes(request.scopes),
             agents=_agents(request.agents),
         )
+        if request.HasField("limits"):
+            key.limits.CopyFrom(request.limits)
         now = self._clock()
         key.create_time.FromNanoseconds(now)
         if request.HasField("time_to_live"):
@@ -64,6 +67,20 @@ class KeyService(key_service_pb2_grpc.KeyServiceServicer):
         caller = current_caller()
         keys = [stored.key for stored in self._keys.stored if _may_see(caller, stored.key)]
         return key_service_pb2.ListKeysResponse(keys=keys)
+
+    async def UpdateKey(
+        self, request: key_service_pb2.UpdateKeyRequest, context: Context
+    ) -> key_service_pb2.UpdateKeyResponse:
+        """See key_service.proto."""
+        async with self._changing:
+            before = self._find(request.key_id)
+            key = key_pb2.Key()
+            key.CopyFrom(before.key)
+            key.ClearField("limits")
+            if request.HasField("limits"):
+                key.limits.CopyFrom(request.limits)
+            await self._put(replace(before, key=key))
+        return key_service_pb2.UpdateKeyResponse(key=key)
 
     async def RotateKey(
         self, request: key_service_pb2.RotateKeyRequest, context: Context

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Callable
 from functools import partial
 
 import grpc
+from breezeway.telemetry.rpc import begin_call, end_call
+from breezeway.telemetry.traces import Kind, Span, Tracer
 from breezeway.v1 import stream_service_pb2
 from google.rpc import status_pb2
 
@@ -16,8 +18,11 @@ from breezeway_server.events.gathering import Gathering
 from breezeway_server.events.run_log import RunLog
 from breezeway_server.services import runs
 from breezeway_server.services.access import STREAM_RUN, Gate
+from breezeway_server.services.arrival import arrive, link_to_run
 from breezeway_server.services.context import Context
-from breezeway_server.services.interceptor import internal_status, status_of
+from breezeway_server.services.interceptor import internal_status, metadata_of, status_of
+from breezeway_server.services.malformed import MALFORMED, malformed
+from breezeway_server.services.rates import Pairs, rate_metadata
 
 # One message holds about this much, whoever is how far behind: the others wait for it.
 _MESSAGE_BYTES = 64 * 1024
@@ -33,10 +38,12 @@ def _nothing() -> None:
 class _Follower:
     """One tag: a cursor into one run's log."""
 
-    __slots__ = ("cancels", "cursor", "due", "log", "milestones", "tag", "tenant", "watcher")
+    __slots__ = ("_encoded_tag", "cancels", "cursor", "due", "log", "milestones", "span", "tag", "tenant", "watcher")
 
-    def __init__(self, start: stream_service_pb2.MultiplexStart, tenant: str, log: RunLog) -> None:
+    def __init__(self, start: stream_service_pb2.MultiplexStart, tenant: str, log: RunLog, span: Span) -> None:
+        self.span = span
         self.tag = start.tag
+        self._encoded_tag = stream_service_pb2.MultiplexBatch(tag=start.tag).SerializeToString()
         self.tenant = tenant
         self.log = log
         self.cursor = 0
@@ -44,6 +51,14 @@ class _Follower:
         self.cancels = runs.cancels(start.run)
         self.due = False
         self.watcher: Callable[[], None] = _nothing
+
+    def batch(self, frames: bytes, end: status_pb2.Status | None) -> bytes:
+        """Return these frames, and the end where it is there, as an encoded batch of the tag."""
+        # The frames are the batch's field 1 as they are (events.framing).
+        batch = frames + self._encoded_tag
+        if end is not None:
+            batch += stream_service_pb2.MultiplexBatch(end=end).SerializeToString()
+        return element(batch)
 
     def take(self) -> tuple[bytes, status_pb2.Status | None]:
         """Return what is ready as joined frames, and how it ends where it does."""
@@ -66,14 +81,16 @@ class _Follower:
 class Multiplex:
     """One call of MultiplexRuns."""
 
-    def __init__(self, supervisor: Supervisor, gate: Gate, context: Context) -> None:
+    def __init__(self, supervisor: Supervisor, gate: Gate, context: Context, tracer: Tracer) -> None:
+        self._tracer = tracer
         self._supervisor = supervisor
         self._gate = gate
         self._context = context
         self._followers: dict[int, _Follower] = {}
         self._starting: dict[int, asyncio.Task[None]] = {}
         self._due: list[_Follower] = []
-        self._ends: list[bytes] = []
+        # What is sent before all events: metadata of runs that begin, and the ends of those that cannot.
+        self._first: list[bytes] = []
         self._wake = asyncio.Event()
         self._gathering = Gathering(time.monotonic)
 
@@ -98,6 +115,8 @@ class Multiplex:
     async def _read(self, requests: AsyncIterator[stream_service_pb2.MultiplexRunsRequest]) -> None:
         try:
             async for request in requests:
+                if request is MALFORMED:
+                    raise malformed()
                 for start in request.starts:
                     self._starting[start.tag] = asyncio.create_task(self._start(start))
                 for stop in request.stops:
@@ -108,22 +127,32 @@ class Multiplex:
             self._wake.set()
 
     async def _start(self, start: stream_service_pb2.MultiplexStart) -> None:
+        span = begin_call(arrive(self._tracer, start.metadata.items()), STREAM_RUN, Kind.SERVER)
+        span.enter()
         try:
             # Each start is somebody else's: the call's own metadata says nothing of them.
             caller = self._gate.admit(STREAM_RUN, start.metadata.items())
             run = start.run
             run_id = await runs.create(self._supervisor, caller, run.spec, run.input, run.request_id)
         except BreezewayError as error:
-            self._end(start.tag, status_of(error))
+            end_call(span, error.code)
+            self._end(start.tag, status_of(error), metadata_of(error))
+        except asyncio.CancelledError:
+            end_call(span, grpc.StatusCode.CANCELLED)
+            raise
         except Exception as error:  # noqa: BLE001 - a fault of ours must end this start, and not the others
+            end_call(span, grpc.StatusCode.INTERNAL)
             self._end(start.tag, internal_status(error))
         else:
+            await link_to_run(self._supervisor, caller.tenant, run_id)
             log = self._supervisor.live_log(caller.tenant, run_id)
             if log is None:
                 # A run of an earlier request with the same id, which is over or far along.
+                end_call(span, grpc.StatusCode.ABORTED)
                 self._end(start.tag, _FOLLOW_AGAIN)
             else:
-                self._follow(_Follower(start, caller.tenant, log))
+                self._tell(start.tag, rate_metadata(self._supervisor, caller))
+                self._follow(_Follower(start, caller.tenant, log, span))
         finally:
             self._starting.pop(start.tag, None)
 
@@ -131,6 +160,7 @@ class Multiplex:
         self._followers[follower.tag] = follower
         follower.watcher = partial(self._mark, follower)
         follower.log.watch(follower.watcher)
+        self._supervisor.readers.add(follower)
         self._mark(follower)
 
     def _mark(self, follower: _Follower) -> None:
@@ -139,9 +169,14 @@ class Multiplex:
             self._due.append(follower)
             self._wake.set()
 
-    def _end(self, tag: int, status: status_pb2.Status) -> None:
-        batch = stream_service_pb2.MultiplexBatch(tag=tag, end=status)
-        self._ends.append(element(batch.SerializeToString()))
+    def _tell(self, tag: int, metadata: Pairs) -> None:
+        if metadata:
+            batch = stream_service_pb2.MultiplexBatch(tag=tag, metadata=dict(metadata))
+            self._first.append(element(batch.SerializeToString()))
+
+    def _end(self, tag: int, status: status_pb2.Status, metadata: Pairs = ()) -> None:
+        batch = stream_service_pb2.MultiplexBatch(tag=tag, end=status, metadata=dict(metadata))
+        self._first.append(element(batch.SerializeToString()))
         self._wake.set()
 
     def _stop_tag(self, stop: stream_service_pb2.MultiplexStop) -> None:
@@ -155,6 +190,8 @@ class Multiplex:
     def _stop(self, follower: _Follower, *, disconnected: bool) -> None:
         del self._followers[follower.tag]
         follower.log.unwatch(follower.watcher)
+        self._supervisor.readers.discard(follower)
+        end_call(follower.span, grpc.StatusCode.CANCELLED if disconnected else grpc.StatusCode.OK)
         if disconnected and follower.cancels:
             self._supervisor.cancel_soon(follower.tenant, follower.log.run_id)
         self._wake.set()
@@ -162,7 +199,7 @@ class Multiplex:
     async def _write(self) -> None:
         """Send what is ready for all tags in one message; a part of it where it is very much."""
         due, self._due = self._due, []
-        batches, self._ends = self._ends, []
+        batches, self._first = self._first, []
         events, size = len(batches), 0
         for follower in due:
             follower.due = False
@@ -174,7 +211,7 @@ class Multiplex:
             before = follower.cursor
             frames, end = follower.take()
             if frames or end is not None:
-                batches.append(_batch(follower, frames, end))
+                batches.append(follower.batch(frames, end))
                 events += follower.cursor - before
                 size += len(frames)
             if end is not None:
@@ -184,9 +221,3 @@ class Multiplex:
         if batches:
             await self._context.write(b"".join(batches))
             self._gathering.sent(events)
-
-
-def _batch(follower: _Follower, frames: bytes, end: status_pb2.Status | None) -> bytes:
-    rest = stream_service_pb2.MultiplexBatch(tag=follower.tag, end=end).SerializeToString()
-    # The frames are the batch's field 1 as they are (events.framing).
-    return element(frames + rest)

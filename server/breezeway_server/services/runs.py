@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from breezeway.v1 import item_pb2, run_pb2, run_service_pb2, run_service_pb2_grpc, stream_service_pb2
 
 from breezeway_server.engine.supervisor import Supervisor
-from breezeway_server.errors import InvalidRequest, NotFound
+from breezeway_server.errors import InvalidRequest, NotFound, ResourceExhausted
 from breezeway_server.services import validation
 from breezeway_server.services.caller import Caller, current_caller, current_tenant
 from breezeway_server.services.context import Context
 from breezeway_server.services.idempotency import body_hash
+from breezeway_server.services.rates import rate_metadata, tell_rates
 from breezeway_server.store.base import RunFilter, Store
 
 _DEFAULT_PAGE = 20
@@ -28,9 +29,20 @@ async def create(
     validation.request_id(request_id)
     body = run_service_pb2.CreateRunRequest(spec=spec, input=items)
     request_hash = body_hash(body) if request_id else b""
-    return await supervisor.create(
-        caller.tenant, checked, items, request_id=request_id, request_hash=request_hash, agents=caller.agents
-    )
+    checked.key_id = caller.key_id
+    try:
+        return await supervisor.create(
+            caller.tenant,
+            checked,
+            items,
+            request_id=request_id,
+            request_hash=request_hash,
+            agents=caller.agents,
+            allowance=caller.allowance,
+        )
+    except ResourceExhausted as error:
+        error.metadata = rate_metadata(supervisor, caller)
+        raise
 
 
 def cancels(request: stream_service_pb2.StreamRunRequest) -> bool:
@@ -51,7 +63,9 @@ class RunService(run_service_pb2_grpc.RunServiceServicer):
         self, request: run_service_pb2.CreateRunRequest, context: Context
     ) -> run_service_pb2.CreateRunResponse:
         """See run_service.proto."""
-        run_id = await create(self._supervisor, current_caller(), request.spec, request.input, request.request_id)
+        caller = current_caller()
+        run_id = await create(self._supervisor, caller, request.spec, request.input, request.request_id)
+        await tell_rates(self._supervisor, caller, context)
         return run_service_pb2.CreateRunResponse(run=await self._supervisor.get(current_tenant(), run_id))
 
     async def GetRun(self, request: run_service_pb2.GetRunRequest, context: Context) -> run_service_pb2.GetRunResponse:

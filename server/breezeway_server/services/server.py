@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import grpc
+from breezeway.telemetry.traces import NO_TRACER, Tracer
 from breezeway.v1 import (
     agent_registry_service_pb2,
     agent_registry_service_pb2_grpc,
@@ -10,6 +11,8 @@ from breezeway.v1 import (
     job_service_pb2_grpc,
     key_service_pb2,
     key_service_pb2_grpc,
+    operations_service_pb2,
+    operations_service_pb2_grpc,
     run_service_pb2,
     run_service_pb2_grpc,
     store_service_pb2,
@@ -27,12 +30,14 @@ from breezeway_server.jobs.jobs import Jobs
 from breezeway_server.profiles.profiles import Profiles
 from breezeway_server.services.access import Gate
 from breezeway_server.services.agents import AgentRegistryService
+from breezeway_server.services.arrival import ArrivalInterceptor
 from breezeway_server.services.conversations import StoreService
 from breezeway_server.services.entrance import AccessInterceptor
 from breezeway_server.services.interceptor import ErrorInterceptor
 from breezeway_server.services.jobs import JobService
 from breezeway_server.services.keyring import KeyRing
 from breezeway_server.services.keys import KeyService
+from breezeway_server.services.operations import OperationsService
 from breezeway_server.services.runs import RunService
 from breezeway_server.services.streams import StreamService
 from breezeway_server.services.transport import PLAIN, Transport
@@ -44,6 +49,7 @@ _SERVICES = tuple(
         agent_registry_service_pb2.DESCRIPTOR,
         job_service_pb2.DESCRIPTOR,
         key_service_pb2.DESCRIPTOR,
+        operations_service_pb2.DESCRIPTOR,
         run_service_pb2.DESCRIPTOR,
         store_service_pb2.DESCRIPTOR,
         stream_service_pb2.DESCRIPTOR,
@@ -66,11 +72,13 @@ class GrpcServer:
         keys: KeyRing,
         profiles: Profiles,
         jobs: Jobs,
+        operations: OperationsService,
         transport: Transport = PLAIN,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         gate = Gate(keys)
         self._server = grpc.aio.server(
-            interceptors=(ErrorInterceptor(), AccessInterceptor(gate)),
+            interceptors=(ArrivalInterceptor(tracer), ErrorInterceptor(), AccessInterceptor(gate)),
             options=(
                 ("grpc.max_receive_message_length", max_message_bytes),
                 ("grpc.max_send_message_length", -1),
@@ -79,6 +87,15 @@ class GrpcServer:
                 # Meshes and mobile clients ping often; without this they are told GOAWAY.
                 ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
                 ("grpc.keepalive_permit_without_calls", 1),
+                # Who connects and does not speak HTTP/2, or TLS where it is due, is not waited for.
+                ("grpc.server_handshake_timeout_ms", 10_000),
+                # A shim carries all its callers over one connection, each of which may hold a stream or two.
+                ("grpc.max_concurrent_streams", 50_000),
+                # A client that wants to call again connects again by itself.
+                ("grpc.max_connection_idle_ms", 600_000),
+                # As gRPC has them: what is longer is refused, and never reaches a service.
+                ("grpc.max_metadata_size", 8 * 1024),
+                ("grpc.absolute_max_metadata_size", 16 * 1024),
                 *transport.options,
             ),
         )
@@ -91,7 +108,8 @@ class GrpcServer:
         )
         job_service_pb2_grpc.add_JobServiceServicer_to_server(JobService(jobs, agents, store), self._server)
         key_service_pb2_grpc.add_KeyServiceServicer_to_server(KeyService(store, keys, new_id), self._server)
-        self._server.add_generic_rpc_handlers((StreamService(supervisor, gate).handler(),))
+        operations_service_pb2_grpc.add_OperationsServiceServicer_to_server(operations, self._server)
+        self._server.add_generic_rpc_handlers((StreamService(supervisor, gate, tracer).handler(),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         channelz.add_channelz_servicer(self._server)
         channelz_name = channelz_pb2.DESCRIPTOR.services_by_name["Channelz"].full_name

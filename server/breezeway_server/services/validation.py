@@ -86,6 +86,8 @@ def spec(wanted: run_pb2.RunSpec) -> run_pb2.RunSpec:
         conversation_id(checked.conversation_id, "spec.conversation_id")
     _durability(checked)
     metadata(checked.metadata, "spec.metadata")
+    if checked.HasField("max_total_tokens") and not checked.max_total_tokens:
+        raise InvalidRequest("spec.max_total_tokens", "max_total_tokens is 0; it must be at least 1.")
     _tools(checked)
     _sampling(checked.sampling)
     if checked.response_format.HasField("json_schema"):

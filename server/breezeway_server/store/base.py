@@ -231,8 +231,14 @@ class Store(LogStore, Protocol):
     async def remove_conversation_item(self, tenant: str, conversation_id: str, item_id: str) -> bool:
         """Take an item out of the conversation; return whether it was in it."""
 
-    async def put_profile(self, profile: StoredProfile) -> None:
-        """Keep the profile, in place of one of that name. Profiles are the server's, not a tenant's."""
+    async def find_created_profile(self, tenant: str, request: Request) -> str | None:
+        """Return the name of the profile that the request made before. Raises `RequestIdReused`."""
+
+    async def put_profile(self, profile: StoredProfile, *, tenant: str = "", request: Request | None = None) -> None:
+        """Keep the profile, in place of one of that name, and note that the tenant's request made it.
+
+        Profiles are the server's, not a tenant's; request ids are the tenant's that chose them.
+        """
 
     async def list_profiles(self) -> list[StoredProfile]:
         """Return all profiles by name."""
@@ -240,8 +246,11 @@ class Store(LogStore, Protocol):
     async def delete_profile(self, name: str) -> None:
         """Forget the profile, if it is there."""
 
-    async def put_job(self, tenant: str, job: job_pb2.Job) -> None:
-        """Keep the job, in place of one of that id."""
+    async def find_created_job(self, tenant: str, request: Request) -> job_pb2.Job | None:
+        """Return the job that the request made before. Raises `RequestIdReused`."""
+
+    async def put_job(self, tenant: str, job: job_pb2.Job, request: Request | None = None) -> None:
+        """Keep the job, in place of one of that id, and note that the request made it."""
 
     async def get_job(self, tenant: str, job_id: str) -> job_pb2.Job | None:
         """Return the job."""

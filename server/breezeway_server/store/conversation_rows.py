@@ -2,22 +2,23 @@
 
 from collections.abc import Sequence
 
+import msgspec
 from breezeway.v1 import conversation_pb2, item_pb2
 from sqlalchemy import Connection, and_, delete, insert, select, tuple_, update
 
 from breezeway_server.store import item_rows, request_rows
 from breezeway_server.store.base import Created, ItemPage, Request
 from breezeway_server.store.log_rows import item_row
-from breezeway_server.store.schema import conversations, items
+from breezeway_server.store.schema import conversation_requests, conversations, items
 
 
 def created(connection: Connection, tenant: str, request: Request) -> Created | None:
     """Return what the request id made before. Raises `RequestIdReused`."""
-    earlier = request_rows.find(connection, tenant, request)
+    earlier = request_rows.find(connection, conversation_requests, tenant, request)
     if earlier is None:
         return None
-    conversation_id, item_ids = earlier
-    conversation = get(connection, tenant, conversation_id)
+    item_ids = msgspec.json.decode(earlier.item_ids, type=list[str])
+    conversation = get(connection, tenant, earlier.conversation_id)
     assert conversation is not None, "a request id goes with its conversation"
     found = item_rows.find(connection, tenant, item_ids)
     return Created(conversation, [found[item_id] for item_id in item_ids])
@@ -47,8 +48,17 @@ def create(
     _add(connection, tenant, conversation.id, first)
     if request is not None:
         # The answer does not show the first items.
-        request_rows.remember(connection, tenant, request, conversation.id, [])
+        _remember(connection, tenant, request, conversation.id, [])
     return conversation
+
+
+def _remember(
+    connection: Connection, tenant: str, request: Request, conversation_id: str, item_ids: Sequence[str]
+) -> None:
+    made = msgspec.json.encode(item_ids).decode()
+    request_rows.remember(
+        connection, conversation_requests, tenant, request, conversation_id=conversation_id, item_ids=made
+    )
 
 
 def _add(connection: Connection, tenant: str, conversation_id: str, added: Sequence[item_pb2.Item]) -> None:
@@ -108,7 +118,7 @@ def add_items(
         return None
     _add(connection, tenant, conversation_id, added)
     if request is not None:
-        request_rows.remember(connection, tenant, request, conversation_id, [item.id for item in added])
+        _remember(connection, tenant, request, conversation_id, [item.id for item in added])
     return added
 
 

@@ -1,25 +1,32 @@
 """The rows of jobs: runs on a schedule."""
 
 from breezeway.v1 import job_pb2
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, delete, func, insert, select, update
 
-from breezeway_server.store.base import DueJob
-from breezeway_server.store.schema import jobs
+from breezeway_server.store import request_rows
+from breezeway_server.store.base import DueJob, Request
+from breezeway_server.store.schema import job_requests, jobs
 
 
-def put(connection: Connection, tenant: str, job: job_pb2.Job) -> None:
+def put(connection: Connection, tenant: str, job: job_pb2.Job, request: Request | None) -> None:
     """Keep the job, in place of one of that id."""
-    connection.execute(delete(jobs).where(jobs.c.id == job.id))
-    fires = job.HasField("next_run_time")
-    connection.execute(
-        insert(jobs).values(
-            id=job.id,
-            tenant=tenant,
-            enabled=job.enabled,
-            next_time_ns=job.next_run_time.ToNanoseconds() if fires else None,
-            job=job.SerializeToString(),
-        )
-    )
+    values = {
+        "tenant": tenant,
+        "enabled": job.enabled,
+        "next_time_ns": job.next_run_time.ToNanoseconds() if job.HasField("next_run_time") else None,
+        "job": job.SerializeToString(),
+    }
+    # Changed in place, because its request id goes with its row.
+    if connection.execute(update(jobs).where(jobs.c.id == job.id).values(values)).rowcount == 0:
+        connection.execute(insert(jobs).values(id=job.id, **values))
+    if request is not None:
+        request_rows.remember(connection, job_requests, tenant, request, job_id=job.id)
+
+
+def created(connection: Connection, tenant: str, request: Request) -> job_pb2.Job | None:
+    """Return the job that the request id made before. Raises `RequestIdReused`."""
+    earlier = request_rows.find(connection, job_requests, tenant, request)
+    return None if earlier is None else get(connection, tenant, earlier.job_id)
 
 
 def get(connection: Connection, tenant: str, job_id: str) -> job_pb2.Job | None:

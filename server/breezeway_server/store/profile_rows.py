@@ -1,21 +1,31 @@
 """The rows of profiles: agents that were created over the API."""
 
 import msgspec
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, insert, select, update
 
-from breezeway_server.store.base import StoredProfile
-from breezeway_server.store.schema import profiles
+from breezeway_server.store import request_rows
+from breezeway_server.store.base import Request, StoredProfile
+from breezeway_server.store.schema import profile_requests, profiles
 
 
-def put(connection: Connection, profile: StoredProfile) -> None:
+def put(connection: Connection, profile: StoredProfile, tenant: str, request: Request | None) -> None:
     """Keep the profile, in place of one of that name."""
-    connection.execute(delete(profiles).where(profiles.c.name == profile.name))
     values = {
         **msgspec.structs.asdict(profile),
         "config": msgspec.json.encode(profile.config).decode(),
         "secret_keys": msgspec.json.encode(profile.secret_keys).decode(),
     }
-    connection.execute(insert(profiles).values(values))
+    # Changed in place, because its request id goes with its row.
+    if connection.execute(update(profiles).where(profiles.c.name == profile.name).values(values)).rowcount == 0:
+        connection.execute(insert(profiles).values(values))
+    if request is not None:
+        request_rows.remember(connection, profile_requests, tenant, request, profile_name=profile.name)
+
+
+def created(connection: Connection, tenant: str, request: Request) -> str | None:
+    """Return the name of the profile that the request id made before. Raises `RequestIdReused`."""
+    earlier = request_rows.find(connection, profile_requests, tenant, request)
+    return None if earlier is None else str(earlier.profile_name)
 
 
 def list_(connection: Connection) -> list[StoredProfile]:

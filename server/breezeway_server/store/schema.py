@@ -172,6 +172,32 @@ jobs = Table(
     Index("ix_jobs_next_time_ns", "next_time_ns"),
 )
 
+# The request ids that callers chose for jobs.
+job_requests = Table(
+    "job_requests",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("request_id", Text, primary_key=True),
+    Column("job_id", Text, ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False),
+    Column("request_hash", LargeBinary, nullable=False),
+    Column("create_time_ns", BigInteger, nullable=False),
+    Index("ix_job_requests_create_time_ns", "create_time_ns"),
+    Index("ix_job_requests_job_id", "job_id"),
+)
+
+# The request ids that callers chose for profiles.
+profile_requests = Table(
+    "profile_requests",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("request_id", Text, primary_key=True),
+    Column("profile_name", Text, ForeignKey("profiles.name", ondelete="CASCADE"), nullable=False),
+    Column("request_hash", LargeBinary, nullable=False),
+    Column("create_time_ns", BigInteger, nullable=False),
+    Index("ix_profile_requests_create_time_ns", "create_time_ns"),
+    Index("ix_profile_requests_profile_name", "profile_name"),
+)
+
 # API keys. `key` is the Key message; the hashes are SHA-256 of its secret and of the one before.
 api_keys = Table(
     "api_keys",

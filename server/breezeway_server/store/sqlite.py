@@ -221,9 +221,13 @@ class SqliteStore:
         """See `Store`."""
         return await self._write(conversation_rows.remove_item, tenant, conversation_id, item_id)
 
-    async def put_profile(self, profile: StoredProfile) -> None:
+    async def find_created_profile(self, tenant: str, request: Request) -> str | None:
         """See `Store`."""
-        await self._write(profile_rows.put, profile)
+        return await self._read(profile_rows.created, tenant, request)
+
+    async def put_profile(self, profile: StoredProfile, *, tenant: str = "", request: Request | None = None) -> None:
+        """See `Store`."""
+        await self._write(profile_rows.put, profile, tenant, request)
 
     async def list_profiles(self) -> list[StoredProfile]:
         """See `Store`."""
@@ -233,9 +237,13 @@ class SqliteStore:
         """See `Store`."""
         await self._write(profile_rows.delete_, name)
 
-    async def put_job(self, tenant: str, job: job_pb2.Job) -> None:
+    async def find_created_job(self, tenant: str, request: Request) -> job_pb2.Job | None:
         """See `Store`."""
-        await self._write(job_rows.put, tenant, job)
+        return await self._read(job_rows.created, tenant, request)
+
+    async def put_job(self, tenant: str, job: job_pb2.Job, request: Request | None = None) -> None:
+        """See `Store`."""
+        await self._write(job_rows.put, tenant, job, request)
 
     async def get_job(self, tenant: str, job_id: str) -> job_pb2.Job | None:
         """See `Store`."""

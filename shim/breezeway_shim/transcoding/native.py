@@ -3,23 +3,40 @@
 import importlib
 import pkgutil
 from collections.abc import Iterator
+from typing import Any
 
 import breezeway.v1
 from aiohttp import web
+from breezeway.v1 import stream_service_pb2
 from google.protobuf.descriptor import ServiceDescriptor
 
-from breezeway_shim.backend import BACKEND, metadata_of
+from breezeway_shim.backend import BACKEND, Backend, Metadata, metadata_of
 from breezeway_shim.errors import ApiError
+from breezeway_shim.reconnecting import Batches
 from breezeway_shim.transcoding.status import RefusedRequest, as_status
-from breezeway_shim.transcoding.transcoder import Transcoder
+from breezeway_shim.transcoding.transcoder import Begun, LastingStream, Transcoder
 
 TRANSCODER = web.AppKey("transcoder", Transcoder)
 
 
 def add_routes(app: web.Application) -> None:
     """Serve it. Raises `RuleError` where the rules of the contract contradict each other."""
-    app[TRANSCODER] = Transcoder(services(), app[BACKEND].channel)
-    app.router.add_route("*", "/api/{path:.*}", call)
+    app[TRANSCODER] = Transcoder(services(), app[BACKEND].channel, _lasting(app[BACKEND]))
+    # A segment may hold an encoded line feed, which `.` would not match.
+    app.router.add_route("*", r"/api/{path:[\s\S]*}", call)
+
+
+def _lasting(backend: Backend) -> dict[str, LastingStream]:
+    """The streams of runs, by the names of their calls: they go on when the server is back."""
+
+    def stream_run(request: Any, metadata: Metadata, timeout: float | None, begun: Begun) -> Batches:
+        return backend.stream_run(request, metadata, str, begun, timeout=timeout)
+
+    def follow_run(request: Any, metadata: Metadata, timeout: float | None, _: Begun) -> Batches:
+        return backend.follow_run(request, metadata, timeout=timeout)
+
+    streams = stream_service_pb2.DESCRIPTOR.services_by_name["StreamService"].full_name
+    return {f"{streams}.StreamRun": stream_run, f"{streams}.FollowRun": follow_run}
 
 
 async def call(request: web.Request) -> web.StreamResponse:

@@ -20,8 +20,10 @@ def read_query(query: str, message: Descriptor, elsewhere: Collection[str]) -> d
     grpc-gateway. Raises `Fault`.
     """
     try:
+        # What is not encoded in it may be any bytes, and no name of a field.
+        query.encode()
         pairs = parse_qsl(query, keep_blank_values=True, errors="strict")
-    except UnicodeDecodeError as error:
+    except UnicodeError as error:
         raise Fault("", "has a query that is not UTF-8") from error
     value: dict[str, Any] = {}
     for name, text in pairs:

@@ -29,6 +29,21 @@ def read_request(route: Route, variables: Mapping[str, str], query: str, body: b
     return request
 
 
+def takes_key(kind: Descriptor) -> bool:
+    """Tell whether a request of this kind can be named by its caller, so that a repeat of it is the same."""
+    field = kind.fields_by_name.get("request_id")
+    return field is not None and field.type == FieldDescriptor.TYPE_STRING and not field.is_repeated
+
+
+def take_key(request: Message, key: str) -> None:
+    """Let the request have an idempotency key as its `request_id`, where it has such a field. Raises `Fault`."""
+    if not key or not takes_key(kind_of(request)):
+        return
+    if _value(request, "request_id") not in {"", key}:
+        raise Fault("Idempotency-Key", "is another than the request's request_id")
+    merge_json(request, {"request_id": key})
+
+
 def _merge_body(route: Route, request: Message, body: bytes) -> None:
     if not body.strip():
         # A call without arguments needs no body, also where it could have one.

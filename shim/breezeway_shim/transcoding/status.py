@@ -29,7 +29,13 @@ _ALWAYS_THE_SERVERS = frozenset(
         grpc.StatusCode.DATA_LOSS,
     }
 )
-_CODES = {401: Code.UNAUTHENTICATED, 403: Code.PERMISSION_DENIED, 404: Code.NOT_FOUND, 413: Code.RESOURCE_EXHAUSTED}
+_CODES = {
+    401: Code.UNAUTHENTICATED,
+    403: Code.PERMISSION_DENIED,
+    404: Code.NOT_FOUND,
+    413: Code.RESOURCE_EXHAUSTED,
+    502: Code.UNAVAILABLE,
+}
 
 
 class StatusError(ApiError):

@@ -47,6 +47,7 @@ def test_a_file_adds_to_these_and_wins_by_name() -> None:
         (_llm(base_url="http://u:p@h/v1"), "agents.helper.base_url: must be a plain URL"),
         (_llm(colour="red"), "agents.helper.colour: is not a key of this kind of table; remove it"),
         (_llm(retries=-1), "agents.helper.retries: "),
+        (_llm(max_total_tokens=0), "agents.helper.max_total_tokens: "),
         (_llm(tools=["a:b", 7]), "agents.helper.tools[1]: "),
         (_llm(sampling={"temperature": 9}), "agents.helper.sampling.temperature: "),
         ({"agents": {"helper": {"kind": "llm"}}}, "agents.helper.model: is missing; add it"),
@@ -90,6 +91,12 @@ def test_a_broken_file_names_file_and_key(document: dict[str, Any], message: str
         build_agents(document, {}, create_time=NOW, source="breezeway.toml")
     assert str(caught.value).startswith("breezeway.toml: ")
     assert message in str(caught.value)
+
+
+def test_a_budget_of_tokens_is_shown_with_the_agent() -> None:
+    registry = build_agents(_llm(max_total_tokens=500), {}, create_time=NOW)
+    budgets = {info.name: info.max_total_tokens for info in registry.infos if info.HasField("max_total_tokens")}
+    assert budgets == {"helper": 500}
 
 
 def test_every_fault_is_told_at_once() -> None:

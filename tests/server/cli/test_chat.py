@@ -1,17 +1,14 @@
 """`breezeway chat`, piped and in a terminal, with a real system behind it."""
 
-import os
-import pty
 import re
 import subprocess
-import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.system import START_SECONDS, System
+from tests.server.cli.commands import Terminal, piped
+from tests.support.system import System
 
 
 @pytest.fixture(scope="module")
@@ -28,63 +25,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 
 
 def _piped(system: System, text: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "breezeway_server", "chat", *arguments]
-    return subprocess.run(
-        command, env=system.environ, input=text, capture_output=True, text=True, timeout=START_SECONDS, check=False
-    )
-
-
-class Terminal:
-    """A chat in a terminal of its own."""
-
-    def __init__(self, system: System, *arguments: str) -> None:
-        self._keyboard, screen = pty.openpty()
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "breezeway_server", "chat", *arguments],
-            env={**system.environ, "TERM": "xterm"},
-            stdin=screen,
-            stdout=screen,
-            stderr=screen,
-            start_new_session=True,
-            # Ctrl-C reaches whoever has the terminal as its own.
-            preexec_fn=_take_terminal,  # noqa: PLW1509  no thread of ours holds a lock here
-        )
-        os.close(screen)
-        self._seen = ""
-        self._news = threading.Condition()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def type(self, text: str) -> None:
-        os.write(self._keyboard, text.encode())
-
-    def wait_for(self, words: str, *, times: int = 1) -> str:
-        with self._news:
-            assert self._news.wait_for(lambda: self._seen.count(words) >= times, START_SECONDS), self._seen
-            return self._seen
-
-    def close(self) -> int:
-        status = self.process.wait(START_SECONDS)
-        self._reader.join(START_SECONDS)
-        os.close(self._keyboard)
-        return status
-
-    def _read(self) -> None:
-        while True:
-            try:
-                data = os.read(self._keyboard, 4096)
-            except OSError:  # how a terminal says that nobody is on its other side
-                return
-            with self._news:
-                self._seen += data.decode(errors="replace")
-                self._news.notify_all()
-
-
-def _take_terminal() -> None:
-    import fcntl  # noqa: PLC0415  this runs in the child
-    import termios  # noqa: PLC0415
-
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    return piped(system.environ, "chat", *arguments, text=text)
 
 
 def test_each_line_is_a_question(system: System) -> None:
@@ -137,7 +78,7 @@ def test_a_server_that_is_not_there_is_said(system: System, tmp_path: Path) -> N
 
 
 def test_ctrl_c_cancels_the_answer_and_ctrl_d_leaves(system: System) -> None:
-    terminal = Terminal(system, "--agent", "demo")
+    terminal = Terminal(system.environ, "chat", "--agent", "demo")
     terminal.wait_for("> ")
     terminal.type("Write a long answer.\n")
     terminal.wait_for("this one joins")
@@ -152,7 +93,7 @@ def test_ctrl_c_cancels_the_answer_and_ctrl_d_leaves(system: System) -> None:
 
 
 def test_quit_leaves(system: System) -> None:
-    terminal = Terminal(system)
+    terminal = Terminal(system.environ, "chat")
     terminal.wait_for("> ")
     terminal.type("/quit\n")
     assert terminal.close() == 0

@@ -96,7 +96,8 @@ def test_the_version_is_printed() -> None:
 
 def test_the_commands_are_listed() -> None:
     listing = CliRunner().invoke(main, ["--help"]).output
-    assert all(f"\n  {command} " in listing for command in ("serve", "server", "shim", "chat", "version"))
+    assert all(f"\n  {command} " in listing for command in main.commands)
+    assert set(main.commands) >= {"serve", "server", "shim", "chat", "runs", "keys", "agent", "doctor", "version"}
 
 
 def test_no_key_is_quoted(tmp_path: Path) -> None:

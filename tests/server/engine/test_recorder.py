@@ -50,7 +50,10 @@ class Recording:
         run_log = self._log.open(RUN, attempt, logged=False, after=len(before))
         self._run_log = run_log
         self._now = 0
-        self.recorder = Recorder(self._log, run_log, self.fold, output_limit=limit, clock=self._clock)
+        self.spent: list[int] = []
+        self.recorder = Recorder(
+            self._log, run_log, self.fold, output_limit=limit, spend=self.spent.append, clock=self._clock
+        )
         if not before:
             new = NewRun(tenant="t", spec=run_pb2.RunSpec(agent="a"), input=self.fold.input, create_time_ns=1)
             self.recorder.queue(new)
@@ -229,6 +232,7 @@ def test_usage_is_summed(recording: Recording) -> None:
     ]
     run = recording.finished()
     assert run.usage == run_pb2.Usage(input_tokens=4, output_tokens=6, model_calls=2)
+    assert recording.spent == [5, 5]
     assert recording.events[-1].run_completed.usage == run.usage
 
 

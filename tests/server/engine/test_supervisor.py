@@ -285,12 +285,15 @@ async def test_a_busy_conversation_refuses(stack: Stack, agent: ScriptedAgent, p
     error = await refused(stack, [said("hi")], conversation_id="talk", busy_policy=policy)
     assert isinstance(error, ConversationLocked)
     assert first in error.message
-    assert stack.supervisor.busy(TENANT, "talk") == first
-    assert stack.supervisor.busy("somebody else", "talk") is None
-    assert await stack.create(conversation_id="other")
+    with pytest.raises(ConversationLocked, match=first):
+        await stack.supervisor.idle(TENANT, "talk").__aenter__()
+    async with stack.supervisor.idle("somebody else", "talk"):
+        assert await stack.create(conversation_id="other")
     agent.script(first).end()
     await stack.events(first)
-    assert stack.supervisor.busy(TENANT, "talk") is None, "whoever has seen the end may go on at once"
+    # Whoever has seen the end may go on at once.
+    async with stack.supervisor.idle(TENANT, "talk"):
+        pass
     assert await stack.create(conversation_id="talk", busy_policy=policy)
 
 

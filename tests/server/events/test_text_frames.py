@@ -35,4 +35,4 @@ def test_a_text_frame_is_what_protobuf_writes(
             attempt=attempt,
             text_delta=event_pb2.TextDelta(item_id=item_id, content_index=content_index, text=text),
         )
-        assert frames.frame(sequence, now, head, text) == frame(event)
+        assert frames.frame(sequence, now, head, text.encode()) == frame(event)

@@ -29,3 +29,9 @@ def test_another_key_another_owner_and_damage_lose_them() -> None:
     ):
         with pytest.raises(SecretsLost):
             box.open(owner, what)
+
+
+def test_fingerprints_tell_what_is_the_same_to_those_with_the_key_alone() -> None:
+    assert SecretBox(KEY).fingerprint(b"a") == SecretBox(KEY).fingerprint(b"a")
+    others = {SecretBox(KEY).fingerprint(b"b"), SecretBox(KEY[::-1]).fingerprint(b"a")}
+    assert len(others | {SecretBox(KEY).fingerprint(b"a")}) == 3

@@ -1,5 +1,6 @@
 """JobService over a real channel."""
 
+import asyncio
 from typing import Any
 
 import grpc
@@ -132,3 +133,27 @@ async def test_an_agent_that_is_not_there(client: Client) -> None:
 async def test_a_page_that_cannot_be(client: Client) -> None:
     for query, field in ((List(page_size=-1), "page_size"), (List(page_token="x"), "page_token")):
         assert (await refused(client.jobs.ListJobs(query))).field == field
+
+
+async def test_the_same_request_is_the_same_job(client: Client) -> None:
+    made = await asyncio.gather(*(created(client, request_id="key") for _ in range(5)))
+    assert [job == made[0] for job in made] == [True] * 5
+    assert list((await client.jobs.ListJobs(List())).jobs) == made[:1]
+    await client.jobs.UpdateJob(Update(job_id=made[0].id, name="flowers"))
+    again = await created(client, request_id="key")
+    assert (again.id, again.name) == (made[0].id, "flowers")
+    refusal = await refused(client.jobs.CreateJob(Create(**{**JOB, "name": "other"}, request_id="key")))
+    assert (refusal.code, refusal.reason) == (grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED")
+    refusal = await refused(client.jobs.CreateJob(Create(**JOB, request_id="x" * 256)))
+    assert (refusal.code, refusal.field) == (grpc.StatusCode.INVALID_ARGUMENT, "request_id")
+    await client.jobs.DeleteJob(Delete(job_id=made[0].id))
+    assert (await created(client, request_id="key")).id != made[0].id
+
+
+async def test_a_job_that_cannot_be_uses_up_no_request(client: Client) -> None:
+    for call in (
+        client.jobs.CreateJob(Create(**{**JOB, "schedule": "2020-01-01T00:00:00Z"}, request_id="key")),
+        client.jobs.CreateJob(Create(**{**JOB, "agent": "nobody"}, request_id="key")),
+    ):
+        await refused(call)
+    assert (await created(client, request_id="key")).id

@@ -1,5 +1,7 @@
 """Profiles over a real channel."""
 
+import asyncio
+
 import grpc
 import pytest
 from breezeway.v1 import agent_registry_service_pb2
@@ -68,3 +70,21 @@ async def test_an_agent_of_the_configuration_is_read_only(client: Client) -> Non
 async def test_faults_are_named_by_their_path(client: Client, config: dict[str, object], field: str) -> None:
     refusal = await refused(client.agents.CreateAgent(Create(name="helper", config=struct(**config))))
     assert (refusal.code, refusal.field) == (grpc.StatusCode.INVALID_ARGUMENT, field)
+
+
+async def test_the_same_request_is_the_same_agent(client: Client) -> None:
+    request = Create(name="helper", config=struct(**LLM), request_id="key")
+    made = await asyncio.gather(*(client.agents.CreateAgent(request) for _ in range(5)))
+    assert [answer == made[0] for answer in made] == [True] * 5
+    await client.agents.UpdateAgent(Update(name="helper", config=struct(model="n")))
+    assert (await client.agents.CreateAgent(request)).profile.config["model"] == "n"
+    for other in (
+        Create(name="other", config=struct(**LLM), request_id="key"),
+        Create(name="helper", config=struct(**{**LLM, "model": "n"}), request_id="key"),
+    ):
+        refusal = await refused(client.agents.CreateAgent(other))
+        assert (refusal.code, refusal.reason) == (grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED")
+    refusal = await refused(client.agents.CreateAgent(Create(name="helper", request_id="x" * 256)))
+    assert (refusal.code, refusal.field) == (grpc.StatusCode.INVALID_ARGUMENT, "request_id")
+    await client.agents.DeleteAgent(Delete(name="helper"))
+    assert (await client.agents.CreateAgent(request)).profile.config["model"] == "m"

@@ -17,7 +17,7 @@ from tests.server.services.conftest import Client
 from tests.server.services.statuses import refused
 from tests.support.server import Stack
 
-SERVICES = ["AgentRegistryService", "JobService", "KeyService", "RunService", "StoreService", "StreamService"]
+SERVICES = [f"{name}Service" for name in ("AgentRegistry", "Job", "Key", "Operations", "Run", "Store", "Stream")]
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 
 
@@ -31,6 +31,7 @@ def server_of(stack: Stack) -> GrpcServer:
         keys=KeyRing([]),
         profiles=stack.profiles,
         jobs=stack.jobs,
+        operations=stack.operations(),
     )
 
 

@@ -4,8 +4,9 @@ import asyncio
 
 import grpc
 import pytest
-from breezeway.v1 import item_pb2, run_pb2, store_service_pb2
+from breezeway.v1 import agent_registry_service_pb2, item_pb2, run_pb2, store_service_pb2
 from breezeway_server.agents.steps import TextDelta
+from breezeway_server.errors import NotFound
 
 from tests.server.services.conftest import Client
 from tests.server.services.statuses import refused
@@ -177,6 +178,62 @@ async def test_a_busy_conversation_is_not_deleted(client: Client, stack: Stack, 
     await stack.events(run_id)
     await client.store.DeleteConversation(request)
     assert (await refused(client.store.DeleteConversation(request))).reason == "CONVERSATION_NOT_FOUND"
+
+
+class Held:
+    """Stands in for a method of the store: waits, once it was called, until it is let go."""
+
+    def __init__(self, stack: Stack, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+        self._work = getattr(stack.store, method)
+        self.reached, self.let_go = asyncio.Event(), asyncio.Event()
+        monkeypatch.setattr(stack.store, method, self)
+
+    async def __call__(self, *args: object) -> object:
+        self.reached.set()
+        await self.let_go.wait()
+        return await self._work(*args)
+
+
+@pytest.mark.parametrize("ours", [True, False], ids=["conv_", "named"])
+async def test_a_run_that_comes_while_its_conversation_is_deleted_finds_it_gone(
+    client: Client, stack: Stack, agent: ScriptedAgent, monkeypatch: pytest.MonkeyPatch, ours: bool
+) -> None:
+    name = await create(client, "" if ours else "talk", "old")
+    delete = Held(stack, monkeypatch, "delete_conversation")
+    deleting = asyncio.ensure_future(
+        client.store.DeleteConversation(store_service_pb2.DeleteConversationRequest(conversation_id=name))
+    )
+    await delete.reached.wait()
+    coming = asyncio.ensure_future(stack.create("new?", conversation_id=name))
+    # What has nothing to do with it goes on meanwhile, and so has the run by then as far as it can.
+    await stack.create("elsewhere", conversation_id="other")
+    assert not coming.done()
+    delete.let_go.set()
+    await deleting
+    if ours:
+        with pytest.raises(NotFound):
+            await coming
+        return
+    agent.script(await coming).end()
+    await stack.settled(await coming)
+    assert await listed(client, name) == ["new?"]
+
+
+async def test_a_conversation_that_a_run_has_looked_at_is_not_deleted_before_it(
+    client: Client, stack: Stack, agent: ScriptedAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = await create(client, "talk")
+    look = Held(stack, monkeypatch, "get_conversation")
+    coming = asyncio.ensure_future(stack.create("new?", conversation_id=name))
+    await look.reached.wait()
+    request = store_service_pb2.DeleteConversationRequest(conversation_id=name)
+    deleting = asyncio.ensure_future(refused(client.store.DeleteConversation(request)))
+    await client.agents.ListAgents(agent_registry_service_pb2.ListAgentsRequest())
+    look.let_go.set()
+    run_id = await coming
+    refusal = await deleting
+    assert (refusal.reason, run_id in refusal.message) == ("CONVERSATION_LOCKED", True)
+    agent.script(run_id).end()
 
 
 async def test_the_same_request_is_the_same_conversation(client: Client) -> None:

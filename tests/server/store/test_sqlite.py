@@ -166,4 +166,6 @@ async def test_what_is_to_be_forgotten_is_found_without_reading_the_rest(tmp_pat
         ["SEARCH runs USING INDEX ix_runs_log_kept"],
         ["SEARCH requests USING INDEX ix_requests_create_time_ns"],
         ["SEARCH conversation_requests USING INDEX ix_conversation_requests_create_time_ns"],
+        ["SEARCH job_requests USING INDEX ix_job_requests_create_time_ns"],
+        ["SEARCH profile_requests USING INDEX ix_profile_requests_create_time_ns"],
     ]

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from tests.shim.transcoding.conftest import Foreign
 from tests.shim.transcoding.foreign import serve_messaging
 
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
 
 async def status_of(answer: aiohttp.ClientResponse) -> dict[str, Any]:
     assert answer.content_type == "application/json"
@@ -56,11 +58,11 @@ async def test_a_custom_method_and_any_method(foreign: Foreign) -> None:
 
 
 async def test_metadata_and_deadline_cross(foreign: Foreign) -> None:
-    headers = {"Authorization": "Bearer k", "traceparent": "00-1-2-01", "Grpc-Timeout": "10S", "Cookie": "no"}
+    headers = {"Authorization": "Bearer k", "traceparent": TRACEPARENT, "Grpc-Timeout": "10S", "Cookie": "no"}
     async with foreign.http.get("/v1/messages/1", headers=headers) as answer:
         assert answer.status == 200
     assert foreign.server.metadata["authorization"] == "Bearer k"
-    assert foreign.server.metadata["traceparent"] == "00-1-2-01"
+    assert foreign.server.metadata["traceparent"] == TRACEPARENT
     assert foreign.server.metadata["x-request-id"] == answer.headers["x-request-id"]
     assert "cookie" not in foreign.server.metadata
     assert foreign.server.time_remaining is not None

@@ -5,7 +5,14 @@ from typing import Any
 import aiohttp
 import grpc
 import pytest
-from breezeway.v1 import agent_registry_service_pb2, event_pb2, run_pb2, run_service_pb2, store_service_pb2
+from breezeway.v1 import (
+    agent_registry_service_pb2,
+    event_pb2,
+    job_service_pb2,
+    run_pb2,
+    run_service_pb2,
+    store_service_pb2,
+)
 
 from tests.support.fake_server import FakeServer, refusal
 from tests.support.logs import read_log
@@ -145,3 +152,36 @@ async def test_a_conversation_is_changed_by_path_and_body(http: aiohttp.ClientSe
         assert answer.status == 200
     assert server.calls[-1].request.conversation_id == "mine"
     assert server.calls[-1].request.metadata == {"a": "b"}
+
+
+async def test_an_idempotency_key_is_the_request_id_of_what_is_created(
+    http: aiohttp.ClientSession, server: FakeServer
+) -> None:
+    server.replies = {
+        "CreateJob": job_service_pb2.CreateJobResponse(),
+        "CreateAgent": agent_registry_service_pb2.CreateAgentResponse(),
+        "CreateRun": run_service_pb2.CreateRunResponse(run=RUN),
+    }
+    for path, body in (("/api/jobs", {}), ("/api/profiles/a", {}), ("/api/runs", {"requestId": "once"})):
+        async with http.post(path, json=body, headers={"Idempotency-Key": "once"}) as answer:
+            assert answer.status == 200
+        assert server.calls[-1].request.request_id == "once"
+    refused: list[tuple[dict[str, str], str, str]] = [
+        ({"request_id": "other"}, "once", "Idempotency-Key"),
+        ({}, "schlüssel", "The header Idempotency-Key"),
+    ]
+    for body, key, named in refused:
+        async with http.post("/api/jobs", json=body, headers={"Idempotency-Key": key}) as answer:
+            assert answer.status == 400
+            assert (await status_of(answer))["message"].startswith(named)
+    # What has no request id changes nothing more when it is repeated.
+    server.replies = {"CancelRun": run_service_pb2.CancelRunResponse(run=RUN)}
+    async with http.post("/api/runs/run_1:cancel", headers={"Idempotency-Key": "once"}) as answer:
+        assert answer.status == 200
+
+
+async def test_a_path_may_hold_any_character(http: aiohttp.ClientSession, server: FakeServer) -> None:
+    server.replies = {"GetAgent": agent_registry_service_pb2.GetAgentResponse()}
+    async with http.get("/api/agents/a%0Ab%09%C2%85") as answer:
+        assert answer.status == 200
+    assert server.calls[-1].request.name == "a\nb\t\x85"

@@ -24,7 +24,7 @@ async def document(http: aiohttp.ClientSession) -> dict[str, Any]:
 
 
 def of_foreign(messaging: ServiceDescriptor) -> dict[str, Any]:
-    return build_document(web.Application(middlewares=[identify]), routes_of(messaging))
+    return build_document(web.Application(middlewares=[identify]), list(routes_of(messaging)), {})
 
 
 def test_the_document_of_a_foreign_service_is_valid(messaging: ServiceDescriptor) -> None:
@@ -64,6 +64,36 @@ def test_parameters_are_what_path_and_body_do_not_bind(messaging: ServiceDescrip
 
 async def test_the_document_is_valid(document: dict[str, Any]) -> None:
     OpenAPIV31SpecValidator(document).validate()
+
+
+async def test_every_operation_is_described(document: dict[str, Any]) -> None:
+    operations = {
+        f"{method} {path}": operation for path, item in document["paths"].items() for method, operation in item.items()
+    }
+    for name, operation in operations.items():
+        assert operation["summary"].strip(), name
+        assert operation["description"].startswith(operation["summary"]), name
+        # The dialects' parameters are OpenAI's, who describes them.
+        for parameter in operation["parameters"] if " /api/" in name else []:
+            assert parameter["description"].strip(), (name, parameter)
+    told = operations["post /api/runs/{run_id}:cancel"]
+    assert told["summary"].endswith(".")
+    assert len(told["summary"]) < len(told["description"])
+    services = {operation["tags"][0] for name, operation in operations.items() if " /api/" in name}
+    assert {tag["name"] for tag in document["tags"] if tag["description"]} == services
+
+
+async def test_every_message_and_property_of_the_contract_is_described(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    ours = {name: schema for name, schema in schemas.items() if name.startswith(("breezeway.v1.", "google.rpc."))}
+    assert len(ours) > 50
+    for name, schema in ours.items():
+        assert schema["description"].strip(), name
+        for key, part in schema.get("properties", {}).items():
+            assert part["description"].strip(), (name, key)
+        for value in schema.get("enum", ()):
+            assert f"- `{value}`: " in schema["description"], (name, value)
+    assert schemas["breezeway.v1.Job"]["properties"]["prompt"]["description"].startswith("What is said to the agent")
 
 
 async def test_every_operation_of_the_document_exists(http: aiohttp.ClientSession, document: dict[str, Any]) -> None:

@@ -215,7 +215,8 @@ def _usage(context: RunContext, written: int) -> ModelCallCompleted:
             read += len(text_of(item.message.content).split())
         elif item.WhichOneof("kind") == "function_call_output":
             read += len(text_of(item.function_call_output.content).split())
-    return ModelCallCompleted("demo", run_pb2.Usage(input_tokens=read, output_tokens=written, model_calls=1))
+    usage = run_pb2.Usage(input_tokens=read, output_tokens=written, model_calls=1)
+    return ModelCallCompleted("demo", usage, last=True)
 
 
 def _failure() -> Exception:

@@ -2,12 +2,14 @@
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable, Sequence
+
+from breezeway.telemetry.traces import Span
 
 from breezeway_server.agents.llm.errors import UpstreamError
+from breezeway_server.agents.llm.spans import begin_chat, end_chat, trace_headers
 from breezeway_server.agents.llm.stream import ModelStream
-from breezeway_server.agents.llm.upstream import Upstream
+from breezeway_server.agents.llm.upstream import Answer, Upstream
 from breezeway_server.agents.steps import Step
 
 _MAX_WAIT = 20.0
@@ -27,42 +29,36 @@ class ModelCaller:
         self._retries = retries
         self._backoff = backoff
 
-    async def call(
-        self, compose: Callable[[str], bytes], new_fold: Callable[[str], ModelStream]
-    ) -> AsyncGenerator[list[Step], None]:
-        """Yield the steps of one answer, as many at a time as came together, its usage last.
+    def call(
+        self,
+        compose: Callable[[str], bytes],
+        new_fold: Callable[[str], ModelStream],
+        *,
+        shorten: Callable[[], bool],
+    ) -> "ModelCall":
+        """Return a call, which is made when it is first read.
 
-        `compose` makes the body for a model, `new_fold` the fold of its stream. Usage is said of every try that
-        reported it, also of one that is cancelled. Raises `UpstreamError`, of the model tried last.
+        `compose` makes the body for a model, `new_fold` the fold of its stream. Where the models say that this is more
+        than they can read, `shorten` is asked to leave something out, and says whether it could.
         """
+        return ModelCall(self._upstream, self._first, compose, new_fold, shorten)
+
+    async def _first(self, attempt: "Attempt") -> list[Step]:
+        """Return the first steps of the first try that has any, or ends well. Raises what the last one failed with."""
         total_until = self._upstream.total_deadline()
         failure: UpstreamError | None = None
         for model in self._models:
-            body = compose(model)
             for tried in range(1 + self._retries):
                 if failure is not None and not await self._waited(failure, tried, total_until):
                     break
-                fold = new_fold(model)
-                ended: UpstreamError | asyncio.CancelledError | None = None
-                begun = False
-                # One generator above the upstream's own, and no function a batch: this is every token's way.
                 try:
-                    async with aclosing(self._upstream.stream(model, body, fold, total_until=total_until)) as batches:
-                        async for batch in batches:
-                            begun = True
-                            yield batch
-                except (UpstreamError, asyncio.CancelledError) as error:
-                    # A try that is called off has spent what the upstream has reported by now, too.
-                    ended = error
-                if usage := fold.usage_step():
-                    yield [usage]
-                if ended is None:
-                    return
-                if begun or not isinstance(ended, UpstreamError) or not ended.another_model:
-                    raise ended
-                failure = ended
-        if failure is not None:
-            raise failure
+                    return await attempt(model, total_until)
+                except UpstreamError as error:
+                    if not error.another_model:
+                        raise
+                    failure = error
+        assert failure is not None, "there is a model to call"
+        raise failure
 
     async def _waited(self, failure: UpstreamError, tried: int, total_until: float) -> bool:
         """Wait as long as the next try needs. False where it cannot be: the next model is asked at once, if any.
@@ -83,3 +79,84 @@ class ModelCaller:
             return False
         await asyncio.sleep(wait)
         return True
+
+
+class ModelCall:
+    """A call with all its tries. It is an object to read, because one more generator would be on every token's way."""
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        first: Callable[["Attempt"], Awaitable[list[Step]]],
+        compose: Callable[[str], bytes],
+        new_fold: Callable[[str], ModelStream],
+        shorten: Callable[[], bool],
+    ) -> None:
+        self._upstream = upstream
+        self._first = first
+        self._compose = compose
+        self._new_fold = new_fold
+        self._shorten = shorten
+        self._answer: Answer | None = None
+        self._span: Span | None = None
+        self._folds: list[ModelStream] = []
+        self._over = False
+        self._failure: UpstreamError | asyncio.CancelledError | None = None
+
+    async def read(self) -> list[Step]:
+        """Return the steps that came next, as many as came together; none at the end.
+
+        What was used comes last, also by tries that failed or were called off. Raises `UpstreamError`.
+        """
+        if not self._over:
+            try:
+                steps = await (self._begin() if self._answer is None else self._answer.read())
+            except (UpstreamError, asyncio.CancelledError) as error:
+                # Raised when the next is asked for: what the upstream has reported by now is spent all the same.
+                self._failure, steps = error, []
+            if steps:
+                return steps
+            self._over = True
+            self._leave(self._failure)
+            if used := [usage for fold in self._folds if (usage := fold.usage_step())]:
+                return list[Step](used)
+        if self._failure is not None:
+            raise self._failure
+        return []
+
+    async def _begin(self) -> list[Step]:
+        while True:
+            try:
+                return await self._first(self._try)
+            except UpstreamError as error:
+                if not (error.too_long and self._shorten()):
+                    raise
+
+    async def _try(self, model: str, total_until: float) -> list[Step]:
+        fold = self._new_fold(model)
+        self._folds.append(fold)
+        span = self._span = begin_chat(model, self._upstream.host)
+        try:
+            self._answer = await self._upstream.open(
+                model, self._compose(model), fold, total_until=total_until, headers=trace_headers(span)
+            )
+            return await self._answer.read()
+        except UpstreamError as error:
+            self._leave(error)
+            raise
+
+    def close(self) -> None:
+        """Read no further."""
+        self._leave(None)
+
+    def _leave(self, error: BaseException | None) -> None:
+        if self._span is not None:
+            end_chat(self._span, self._folds[-1].usage_step(), error)
+            self._span = None
+        if self._answer is not None:
+            self._answer.close()
+            self._answer = None
+
+
+Attempt = Callable[[str, float], Awaitable[list[Step]]]
+"""A try of a call with a model, which must be over at a time of the loop."""

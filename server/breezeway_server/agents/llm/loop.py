@@ -1,7 +1,7 @@
 """The agent itself: ask the model, run its tools, ask again."""
 
 from collections.abc import AsyncGenerator, Iterable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from typing import Any
 
 import grpc
@@ -9,8 +9,8 @@ from breezeway.v1 import agent_pb2, item_pb2, run_pb2
 
 from breezeway_server.agents.base import RunContext
 from breezeway_server.agents.errors import failure
-from breezeway_server.agents.llm.calls import ModelCaller
-from breezeway_server.agents.llm.errors import UpstreamError
+from breezeway_server.agents.llm.calls import ModelCall, ModelCaller
+from breezeway_server.agents.llm.hiding import hide_in_output
 from breezeway_server.agents.llm.messages import to_messages
 from breezeway_server.agents.llm.progress import Progress, ended, progress_of
 from breezeway_server.agents.llm.redaction import Redactor
@@ -69,15 +69,16 @@ class LlmAgent:
             tools = {name: tool for name, tool in (await self._toolbox.tools()).items() if name not in callers}
             async with aclosing(self._run_pending(context, tools)) as outputs:
                 async for output in outputs:
-                    yield output
+                    yield hide_in_output(self._redact.secrets, output)
             # Each step so far is in the output, so this is what the calls of this round have come to.
             progress = progress_of(context.output)
             if (limit := self._limit(progress)) is not None:
                 yield ChoiceIncomplete(limit)
             if limit is not None or progress.waits_for_caller:
                 return
-            async with aclosing(self._ask(context, history, tools.values(), progress)) as answer:
-                async for batch in answer:
+            # One generator and no more is on the way of a token: this is why the call is none.
+            with closing(self._ask(context, history, tools.values(), progress)) as call:
+                while batch := await call.read():
                     for step in batch:
                         yield step
             # Where a limit cut the answer short, its calls are incomplete, and nothing is pending.
@@ -107,20 +108,30 @@ class LlmAgent:
         """Begin no further tool."""
         self._toolbox.close()
 
-    async def _ask(
+    def _ask(
         self,
         context: RunContext,
         history: History,
         tools: Iterable[Tool],
         progress: Progress,
-    ) -> AsyncGenerator[list[Step], None]:
-        """Yield the model's answer; with less of the history where it says that this is more than it can read."""
+    ) -> ModelCall:
+        """Return the call for the model's answer; it reads less of the history where all is more than it can."""
         request = base_body(context.spec, self._defaults, tools)
         if context.spec.HasField("tool_choice"):
             request["tool_choice"] = tool_choice(context.spec.tool_choice, tools_have_run=progress.rounds > 0)
         taken = progress.call_ids | {
             item.function_call.call_id for item in (*context.history, *context.input) if item.HasField("function_call")
         }
+
+        def compose(model: str) -> bytes:
+            request["messages"] = to_messages(
+                [self._instructions, context.spec.instructions],
+                history.items,
+                # An answer that a crash cut in two stands here as far as it got, as the model's own last words: what
+                # readers have seen cannot be taken back, so the model has to go on from it and not begin again.
+                context.output,
+            )
+            return encode(request, model=model)
 
         def new_fold(model: str) -> ModelStream:
             return ModelStream(
@@ -130,26 +141,10 @@ class LlmAgent:
                 redact=self._redact,
             )
 
-        while True:
-            request["messages"] = to_messages(
-                [self._instructions, context.spec.instructions],
-                history.items,
-                # An answer that a crash cut in two stands here as far as it got, as the model's own last words: what
-                # readers have seen cannot be taken back, so the model has to go on from it and not begin again.
-                context.output,
-            )
-            begun = False
-            try:
-                async with aclosing(self._caller.call(lambda model: encode(request, model=model), new_fold)) as answer:
-                    async for batch in answer:
-                        begun = True
-                        yield batch
-            except UpstreamError as error:
-                shorter = error.too_long and not begun and context.spec.truncation == run_pb2.TRUNCATION_AUTO
-                if not (shorter and history.shorten()):
-                    raise
-            else:
-                return
+        def shorten() -> bool:
+            return context.spec.truncation == run_pb2.TRUNCATION_AUTO and history.shorten()
+
+        return self._caller.call(compose, new_fold, shorten=shorten)
 
     def _refuse_several_answers(self, context: RunContext) -> None:
         if context.spec.sampling.n <= 1:

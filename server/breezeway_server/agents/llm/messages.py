@@ -194,7 +194,7 @@ def _as_parts(content: str | list[Json]) -> list[Json]:
 
 def _unsupported(what: str, param: str) -> AgentError:
     return failure(
-        "UNSUPPORTED_CONTENT",
+        "UNSUPPORTED_CONTENT_TYPE",
         f"This agent's model cannot be given {what}; send it in another form.",
         grpc.StatusCode.INVALID_ARGUMENT,
         param=param,

@@ -1,6 +1,7 @@
 """From the chunks of a response's body to steps: the path that every token takes."""
 
 from breezeway_server.agents.llm import errors
+from breezeway_server.agents.llm.hiding import HidingSteps
 from breezeway_server.agents.llm.sse import SseError, SseReader
 from breezeway_server.agents.llm.stream import ModelStream
 from breezeway_server.agents.steps import Step
@@ -13,9 +14,15 @@ class StepReader:
         self._model = model
         self._fold = fold
         self._sse = SseReader()
+        self._hiding = HidingSteps(fold.secrets) if fold.secrets else None
         self._seen_bytes = False
         self._seen_events = False
         self.fault: errors.UpstreamError | None = None
+
+    @property
+    def done(self) -> bool:
+        """The upstream has said that nothing more comes."""
+        return self._fold.done
 
     def feed(self, chunk: bytes) -> list[Step]:
         """The steps that came whole with this chunk, however it was cut."""
@@ -29,10 +36,13 @@ class StepReader:
             self.fault = error
         except SseError:
             self.fault = errors.malformed(self._model, "an event that is too large")
-        return steps
+        if self._hiding is None or not (steps or self.fault):
+            return steps
+        return self._hiding.feed(steps) if self.fault is None else self._hiding.end(steps)
 
     def finish(self) -> list[Step]:
         """What is left to say at the end of the body. Raises `UpstreamError` where the end came too early."""
         if self._seen_bytes and not self._seen_events:
             raise errors.malformed(self._model, "something else than events")
-        return self._fold.finish()
+        steps = self._fold.finish()
+        return steps if self._hiding is None else self._hiding.end(steps)

@@ -150,7 +150,7 @@ def _raw(text: str, field: str) -> msgspec.Raw:
     raw = text.encode()
     try:
         msgspec.json.decode(raw)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         raise failure(
             "INVALID_REQUEST",
             f"{field} is not JSON; correct it.",

@@ -58,11 +58,15 @@ class ModelStream:
         self._executor_of = executor_of
         self._taken = set(taken)
         self._redact = redact
+        self.secrets = redact.secrets
         self._answering_model = model
         self._usage: run_pb2.Usage | None = None
         self._calls: dict[tuple[int, int], _Call] = {}
         self._unfinished: set[int] = set()
         self._finished: set[int] = set()
+        self._whole = False
+        # Who is to carry out the calls of the answer.
+        self._executors: set[item_pb2.Executor.ValueType] = set()
         self.done = False
         """The upstream has said that nothing more comes."""
 
@@ -89,16 +93,21 @@ class ModelStream:
             raise errors.malformed(self._model, "no answer at all") if self.done else errors.cut(self._model)
         if self._unfinished and not self.done:
             raise errors.cut(self._model)
+        self._whole = True
         return [step for index in sorted(self._unfinished) for step in self._complete_calls(index)]
 
     def usage_step(self) -> ModelCallCompleted | None:
         """The call's usage as last reported, or None where it was not."""
-        return None if self._usage is None else ModelCallCompleted(self._answering_model, self._usage)
+        if self._usage is None:
+            return None
+        # The agent asks again where an answer did not come whole, and where it has nothing but tools of its own to run.
+        last = self._whole and self._executors != {item_pb2.EXECUTOR_SERVER}
+        return ModelCallCompleted(self.secrets.hide(self._answering_model), self._usage, last)
 
     def _decode(self, data: bytes) -> Chunk:
         try:
             chunk = _DECODER.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             what = (
                 "events of another form" if isinstance(error, msgspec.ValidationError) else "events that are not JSON"
             )
@@ -149,7 +158,9 @@ class ModelStream:
                 call.early += arguments
                 return
             call.call_id = self._free_id(call.upstream_id or piece.id or "")
-            steps.append(ToolCallStarted(call.call_id, name, self._executor_of(name), choice_index))
+            executor = self._executor_of(name)
+            self._executors.add(executor)
+            steps.append(ToolCallStarted(call.call_id, name, executor, choice_index))
             arguments = call.early + arguments
         if arguments:
             steps.append(ToolArgumentsDelta(call.call_id, arguments))
@@ -170,7 +181,8 @@ class ModelStream:
         return call
 
     def _free_id(self, wanted: str) -> str:
-        call_id = wanted if wanted and wanted not in self._taken else f"call_{uuid4().hex[:24]}"
+        good = wanted and wanted not in self._taken and not self._redact.secrets.within(wanted)
+        call_id = wanted if good else f"call_{uuid4().hex[:24]}"
         self._taken.add(call_id)
         return call_id
 

@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
 
 import aiohttp
 import structlog
@@ -49,56 +49,46 @@ class Upstream:
         self._session = session
         self.redact = redact
 
+    @property
+    def host(self) -> str:
+        """Where it is."""
+        return self._url.host or ""
+
     def total_deadline(self) -> float:
         """When a call that begins now must be over, in the loop's time."""
         return asyncio.get_running_loop().time() + self._timeouts.total
 
-    async def stream(
-        self, model: str, body: bytes, fold: ModelStream, *, total_until: float
-    ) -> AsyncGenerator[list[Step], None]:
-        """Yield the steps of one call, as many at a time as came together; none of the lists is empty.
+    async def open(
+        self, model: str, body: bytes, fold: ModelStream, *, total_until: float, headers: Mapping[str, str]
+    ) -> "Answer":
+        """Make one call, and return its answer, which the caller closes. Raises `UpstreamError`.
 
-        Raises `UpstreamError`. However it is left, the connection is closed at once unless the answer was whole.
+        `headers` go along with those of the endpoint.
         """
         started = asyncio.get_running_loop().time()
-        response = await self._post(model, body, min(started + self._timeouts.first_token, total_until))
+        response = await self._post(model, body, headers, min(started + self._timeouts.first_token, total_until))
 
         def expire(error: errors.UpstreamError) -> None:
             response.content.set_exception(error)
 
         deadline = ReadDeadline(model, self._timeouts, started=started, total_until=total_until, expire=expire)
-        try:
+        answer = Answer(model, response, StepReader(model, fold), deadline)
+        with ExitStack() as undo:
+            undo.callback(answer.close)
             deadline.wait_begins()
             await self._check(model, response)
-            reader = StepReader(model, fold)
-            while not fold.done:
-                deadline.wait_begins()
-                chunk = await response.content.readany()
-                deadline.wait_ends()
-                if not chunk:
-                    break
-                if steps := reader.feed(chunk):
-                    deadline.answering()
-                    yield steps
-                if reader.fault is not None:
-                    raise reader.fault
-            if steps := reader.finish():
-                yield steps
-            deadline.close()
-            await _drain(response)
-        except aiohttp.ClientError:
-            # `ClientPayloadError` and its kin: the connection ended inside the body.
-            raise errors.cut(model) from None
-        finally:
-            deadline.close()
-            # A connection whose response was read to its end is back in the pool by now; any other is cut off.
-            response.close()
+            undo.pop_all()
+        return answer
 
-    async def _post(self, model: str, body: bytes, until: float) -> aiohttp.ClientResponse:
+    async def _post(self, model: str, body: bytes, headers: Mapping[str, str], until: float) -> aiohttp.ClientResponse:
         try:
             async with asyncio.timeout_at(until):
                 return await self._session.get().post(
-                    self._url, data=body, headers=self._headers, timeout=self._connect, allow_redirects=False
+                    self._url,
+                    data=body,
+                    headers={**self._headers, **headers} if headers else self._headers,
+                    timeout=self._connect,
+                    allow_redirects=False,
                 )
         except aiohttp.ConnectionTimeoutError:
             raise errors.timed_out(model, "no connection", self._timeouts.connect) from None
@@ -133,6 +123,50 @@ class Upstream:
             self.redact,
             retry_after=errors.read_retry_after(response.headers, time.time()),
         )
+
+
+class Answer:
+    """The answer to one call, while it comes in. `close` cuts it off unless it was read to its end."""
+
+    def __init__(
+        self, model: str, response: aiohttp.ClientResponse, reader: StepReader, deadline: ReadDeadline
+    ) -> None:
+        self._model = model
+        self._response = response
+        self._reader = reader
+        self._deadline = deadline
+        self._readany = response.content.readany
+
+    async def read(self) -> list[Step]:
+        """Return the steps that came next, as many as came together; none at the end. Raises `UpstreamError`."""
+        reader, deadline = self._reader, self._deadline
+        if reader.fault is not None:
+            raise reader.fault
+        try:
+            while not reader.done:
+                deadline.wait_begins()
+                chunk = await self._readany()
+                deadline.wait_ends()
+                if not chunk:
+                    break
+                if steps := reader.feed(chunk):
+                    deadline.answering()
+                    return steps
+                if reader.fault is not None:
+                    raise reader.fault
+            if steps := reader.finish():
+                return steps
+            deadline.close()
+            await _drain(self._response)
+        except aiohttp.ClientError:
+            # `ClientPayloadError` and its kin: the connection ended inside the body.
+            raise errors.cut(self._model) from None
+        return []
+
+    def close(self) -> None:
+        """Read no further. A connection whose response was read to its end is back in the pool by now."""
+        self._deadline.close()
+        self._response.close()
 
 
 async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:

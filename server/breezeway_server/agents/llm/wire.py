@@ -114,7 +114,7 @@ def decode_error(body: bytes) -> ErrorBody:
     """The error that `body` holds, empty where it holds none in a form known here."""
     try:
         envelope = msgspec.json.decode(body, type=ErrorEnvelope)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ErrorBody()
     if isinstance(envelope.error, str):
         return ErrorBody(message=envelope.error)

@@ -52,6 +52,7 @@ class McpServer:
         self._connect_timeout = connect_timeout
         self._call_timeout = call_timeout
         self._redact = redact
+        self.secrets = redact.secrets
         self._backoff = backoff
         self._keeper: asyncio.Task[None] | None = None
         self._closed = False
@@ -76,7 +77,7 @@ class McpServer:
 
         async def on_progress(progress: float, total: float | None, message: str | None) -> None:
             line = message or (f"{progress:g}" if total is None else f"{progress:g} of {total:g}")
-            report(" ".join(line.split())[:_MAX_LINE])
+            report(" ".join(self.secrets.hide(line).split())[:_MAX_LINE])
 
         try:
             return await client.call_tool(

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from breezeway_server.agents.config import ApprovalRule
+from breezeway_server.agents.llm.hiding import hide_in_part
 from breezeway_server.agents.mcp.listing import ListedTool
 from breezeway_server.agents.mcp.results import to_result
 from breezeway_server.agents.mcp.server import McpServer
@@ -49,9 +50,10 @@ class McpTool:
         """Call the tool. Where its server is away, too slow or wrong, the model is told so."""
         try:
             decoded: dict[str, Any] = msgspec.json.decode(arguments or "{}", type=dict[str, Any])
-        except (msgspec.DecodeError, UnicodeEncodeError) as error:
+        except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
             return text_result(f"The arguments do not fit: {error}", is_error=True)
         try:
-            return to_result(await self._server.call(self._there, decoded, report), images=self._images)
+            result = to_result(await self._server.call(self._there, decoded, report), images=self._images)
         except ToolError as error:
             return text_result(str(error), is_error=True)
+        return ToolResult(tuple(hide_in_part(self._server.secrets, part) for part in result.content), result.is_error)

@@ -75,7 +75,7 @@ class RemoteAgent:
                 output=context.output,
                 approvals=decided,
             )
-            async with aclosing(self._caller.run(request, reader)) as batches:
+            async with aclosing(self._caller.run(context.tenant, request, reader)) as batches:
                 async for steps in batches:
                     for step in steps:
                         yield step

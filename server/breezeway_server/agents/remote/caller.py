@@ -66,13 +66,15 @@ class Caller:
                 )
                 raise errors.misbehaved(self._agent) from None
 
-    async def run(self, request: agent_service_pb2.RunRequest, reader: StepReader) -> AsyncGenerator[list[Step], None]:
-        """Yield the steps of one call of Run, a list a response. Raises `AgentError`.
+    async def run(
+        self, tenant: str, request: agent_service_pb2.RunRequest, reader: StepReader
+    ) -> AsyncGenerator[list[Step], None]:
+        """Yield the steps of one call of Run for a run of the tenant, a list a response. Raises `AgentError`.
 
         The call is cancelled when the generator is closed, or the task that iterates is cancelled.
         """
         message = request.SerializeToString()
-        metadata = metadata_of_run(self._agent, request)
+        metadata = metadata_of_run(self._agent, tenant, request)
         tries = _Tries(self._retries, self._backoff)
         endpoint: Endpoint | None = None
         begun = False

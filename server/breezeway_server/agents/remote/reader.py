@@ -139,7 +139,7 @@ class StepReader:
     def _usage(self, said: agent_service_pb2.AgentModelCallCompleted) -> steps.ModelCallCompleted:
         if any(value < 0 for _, value in said.usage.ListFields()):
             raise BadStep("a usage is negative")
-        return steps.ModelCallCompleted(said.model, said.usage)
+        return steps.ModelCallCompleted(said.model, said.usage, said.last)
 
     def _waiting(self, said: agent_service_pb2.AgentApprovalNeeded) -> list[str]:
         for call_id in said.call_ids:

@@ -59,7 +59,7 @@ class FunctionTool:
     def _decode(self, arguments: str) -> dict[str, Any]:
         try:
             decoded = msgspec.json.decode(arguments or "{}", type=self._arguments)
-        except (msgspec.DecodeError, UnicodeEncodeError) as error:
+        except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
             raise ToolError(f"The arguments do not fit: {error}") from None
         return {field: getattr(decoded, field) for field in self._arguments.__struct_fields__}
 

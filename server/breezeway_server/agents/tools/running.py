@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 
+from breezeway.telemetry.traces import Kind, current_span
 from breezeway.v1 import item_pb2
 
 from breezeway_server.agents.base import RunContext
@@ -59,7 +60,25 @@ async def _carry_out(tool: Tool | None, call: item_pb2.FunctionCall, context: Ru
         approval = await context.approval(call.call_id)
         if not approval.granted:
             return denied(approval.reason)
-    return await tool.call(call.arguments, report)
+    span = current_span().begin(
+        f"execute_tool {call.name}",
+        Kind.INTERNAL,
+        {
+            "gen_ai.operation.name": "execute_tool",
+            "gen_ai.tool.name": call.name,
+            "gen_ai.tool.call.id": call.call_id,
+            "gen_ai.tool.type": "function",
+        },
+    )
+    # Each call has a task of its own.
+    span.enter()
+    error = "cancelled"
+    try:
+        result = await tool.call(call.arguments, report)
+        error = "tool_error" if result.is_error else ""
+    finally:
+        span.end(error)
+    return result
 
 
 def denied(reason: str) -> ToolResult:

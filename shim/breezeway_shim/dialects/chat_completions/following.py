@@ -1,7 +1,8 @@
 """Following a run for a caller of Chat Completions: collected into one object, or as the stream of its chunks."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from functools import partial
 
 from aiohttp import web
 from breezeway.v1 import event_pb2, run_pb2, run_service_pb2, stream_service_pb2
@@ -16,7 +17,9 @@ from breezeway_shim.dialects.headers import conversation_headers, run_headers
 from breezeway_shim.errors import ApiError, error_of_end
 from breezeway_shim.fold import RunFold
 from breezeway_shim.openai_items.answers import json_answer
+from breezeway_shim.rate_limits import note_rate_limits
 from breezeway_shim.reconnecting import Batches
+from breezeway_shim.shortcut import Events, Shortcut
 from breezeway_shim.sse import stream
 
 
@@ -25,7 +28,14 @@ async def run_completion(request: web.Request, call: ChatCall, *, after: int | N
 
     What leaving means for the run is in the call; a caller who leaves cancels this.
     """
-    batches = request.app[BACKEND].stream_run(call.run, metadata_of(request), call.field_to_param)
+    shortcut = Shortcut()
+    batches = request.app[BACKEND].stream_run(
+        call.run,
+        metadata_of(request),
+        call.field_to_param,
+        partial(note_rate_limits, request),
+        shortcut=shortcut if call.stream and not after else None,
+    )
     if not call.stream:
         return await _collected(request, batches)
     outlives = (
@@ -39,7 +49,7 @@ async def run_completion(request: web.Request, call: ChatCall, *, after: int | N
         numbered=outlives or after is not None,
         after=after or 0,
     )
-    return await _streamed(request, batches, projection, after or 0, whole_errors=True)
+    return await _streamed(request, batches, projection, after or 0, whole_errors=True, shortcut=shortcut)
 
 
 async def follow_completion(
@@ -76,40 +86,61 @@ async def _collected(request: web.Request, batches: Batches) -> web.Response:
 
 
 async def _streamed(
-    request: web.Request, batches: Batches, projection: ChatProjection, after: int, *, whole_errors: bool
+    request: web.Request,
+    batches: Batches,
+    projection: ChatProjection,
+    after: int,
+    *,
+    whole_errors: bool,
+    shortcut: Shortcut | None = None,
 ) -> web.StreamResponse:
     """Stream; with `whole_errors`, a run that fails before its first frame is an HTTP error and not a frame."""
     headers = conversation_headers(request)
 
-    async def frames() -> AsyncGenerator[list[bytes], None]:
-        there = 0
-        async with aclosing(batches):
-            async for events in batches:
-                ready: list[bytes] = []
-                for event in events:
-                    if event.HasField("run_queued"):
-                        headers.update(run_headers(request, event))
-                    # Before the first frame a failure is still an HTTP status; after it the projection has its frame.
-                    if whole_errors and projection.newest == 0 and (error := error_of_end(event)):
-                        raise error
-                    ready += projection.add(event)
-                if projection.newest < after:
-                    there = there or await _last_sequence(request, events[0])
-                    if events[-1].sequence >= there:
-                        raise cursor_ahead(after, projection.newest)
-                yield ready
+    def project(events: Events) -> list[bytes]:
+        ready: list[bytes] = []
+        for event in events:
+            if projection.newest == 0:
+                if event.HasField("run_queued"):
+                    headers.update(run_headers(request, event))
+                # Before the first frame a failure is still an HTTP status; after it the projection has its frame.
+                if whole_errors and (error := error_of_end(event)):
+                    raise error
+            ready += projection.add(event)
+        return ready
 
     try:
         return await stream(
             request,
-            frames(),
+            _frames(request, batches, project, projection, after),
             keepalive_seconds=request.app[SETTINGS].keepalive_seconds,
             headers=headers,
             error_frames=error_frames,
+            shortcut=shortcut,
+            project=project,
         )
     except ApiError as error:
         error.headers.update(headers)
         raise
+
+
+async def _frames(
+    request: web.Request,
+    batches: Batches,
+    project: Callable[[Events], list[bytes]],
+    projection: ChatProjection,
+    after: int,
+) -> AsyncGenerator[list[bytes], None]:
+    """Yield what each batch brings. Raises `ApiError` where all that is there does not reach the frame `after`."""
+    there = 0
+    async with aclosing(batches):
+        async for events in batches:
+            ready = project(events)
+            if projection.newest < after:
+                there = there or await _last_sequence(request, events[0])
+                if events[-1].sequence >= there:
+                    raise cursor_ahead(after, projection.newest)
+            yield ready
 
 
 async def _last_sequence(request: web.Request, event: event_pb2.RunEvent) -> int:

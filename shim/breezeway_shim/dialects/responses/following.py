@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from functools import partial
 
 from aiohttp import web
 from breezeway.v1 import run_pb2, stream_service_pb2
@@ -17,7 +18,9 @@ from breezeway_shim.dialects.responses.request import ResponseCall
 from breezeway_shim.errors import ApiError, run_failed
 from breezeway_shim.fold import RunFold
 from breezeway_shim.openai_items.answers import json_answer
+from breezeway_shim.rate_limits import note_rate_limits
 from breezeway_shim.reconnecting import Batches
+from breezeway_shim.shortcut import Events, Shortcut
 from breezeway_shim.sse import stream
 
 
@@ -30,8 +33,11 @@ async def run_response(request: web.Request, call: ResponseCall) -> web.StreamRe
         detail=stream_service_pb2.STREAM_DETAIL_FULL if call.stream else stream_service_pb2.STREAM_DETAIL_ITEMS,
         on_disconnect=call.options.leaving(call.spec),
     )
-    batches = request.app[BACKEND].stream_run(wanted, metadata_of(request), call.field_to_param)
-    return await (_streamed(request, batches) if call.stream else _collected(request, batches))
+    shortcut = Shortcut()
+    batches = request.app[BACKEND].stream_run(
+        wanted, metadata_of(request), call.field_to_param, partial(note_rate_limits, request), shortcut=shortcut
+    )
+    return await (_streamed(request, batches, shortcut=shortcut) if call.stream else _collected(request, batches))
 
 
 async def collect_response(request: web.Request, run: run_pb2.Run) -> web.Response:
@@ -67,10 +73,15 @@ async def _collected(request: web.Request, batches: Batches) -> web.Response:
     return json_answer(response_json(fold.run), headers)
 
 
-async def _streamed(request: web.Request, batches: Batches, *, after: int = -1, there: int = 0) -> web.StreamResponse:
+async def _streamed(
+    request: web.Request, batches: Batches, *, after: int = -1, there: int = 0, shortcut: Shortcut | None = None
+) -> web.StreamResponse:
     """Stream from behind the frame `after` on; `there` is the sequence up to which the run had come before."""
     projection = ResponseProjection()
     headers = conversation_headers(request)
+
+    def project(events: Events) -> list[bytes]:
+        return [frame for event in events for frame in projection.add(event)]
 
     async def frames() -> AsyncGenerator[list[bytes], None]:
         async with aclosing(batches):
@@ -78,7 +89,7 @@ async def _streamed(request: web.Request, batches: Batches, *, after: int = -1, 
                 first = projection.frames_written
                 if not first:
                     headers.update(run_headers(request, events[0]))
-                ready = [frame for event in events for frame in projection.add(event)]
+                ready = project(events)
                 newest = projection.frames_written - 1
                 # A caller can have no frame of what had not happened yet.
                 if newest < after and events[-1].sequence >= there:
@@ -92,6 +103,8 @@ async def _streamed(request: web.Request, batches: Batches, *, after: int = -1, 
             keepalive_seconds=request.app[SETTINGS].keepalive_seconds,
             headers=headers,
             error_frames=lambda error: [error_frame(error, projection.frames_written)],
+            shortcut=shortcut,
+            project=project,
         )
     except ApiError as error:
         error.headers.update(headers)

@@ -1,5 +1,7 @@
 """`/v1/responses`: creating, reading, deleting and cancelling responses, their input items, and counting tokens."""
 
+from functools import partial
+
 from aiohttp import web
 from breezeway.v1 import run_pb2, run_service_pb2, store_service_pb2
 
@@ -14,6 +16,7 @@ from breezeway_shim.dialects.responses.request import parse, refuse_unknown_incl
 from breezeway_shim.errors import INVALID_REQUEST, ApiError, RequestError, rpc_errors
 from breezeway_shim.ids import response_id
 from breezeway_shim.openai_items.answers import json_answer, list_json, page_query
+from breezeway_shim.rate_limits import note_rate_limits
 
 
 def add_routes(app: web.Application) -> None:
@@ -39,9 +42,10 @@ async def create_response(request: web.Request) -> web.StreamResponse:
     if call.stream or not call.spec.background:
         return await run_response(request, call)
     accept = run_service_pb2.CreateRunRequest(spec=call.spec, input=call.input, request_id=call.options.request_id)
-    with rpc_errors(call.field_to_param):
-        reply = await request.app[BACKEND].runs.CreateRun(accept, metadata=metadata_of(request))
-    return json_answer(response_json(reply.run), {**conversation_headers(request), "X-Run-Id": reply.run.id})
+    run = await request.app[BACKEND].create_run(
+        accept, metadata_of(request), call.field_to_param, partial(note_rate_limits, request)
+    )
+    return json_answer(response_json(run), {**conversation_headers(request), "X-Run-Id": run.id})
 
 
 async def count_input_tokens(request: web.Request) -> web.Response:

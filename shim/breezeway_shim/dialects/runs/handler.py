@@ -1,5 +1,6 @@
 """`/v1/runs`: starting runs, and watching, stopping and deciding for those that are under way."""
 
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ from breezeway_shim.dialects.runs.objects import run_json, status_of
 from breezeway_shim.dialects.runs.request import DECISIONS, chosen_agent, parse, parse_approval
 from breezeway_shim.errors import rpc_errors
 from breezeway_shim.openai_items.answers import json_answer
+from breezeway_shim.rate_limits import note_rate_limits
 
 _RUN = "/v1/runs/{run_id}"
 _APPROVAL_PARAMS = {"approval_request_id": "approval_id", "decision": "choice"}
@@ -42,10 +44,11 @@ async def start_run(request: web.Request) -> web.Response:
     if not call.spec.agent:
         call.spec.agent = chosen_agent([agent.name for agent in await list_agents(request)])
     accept = run_service_pb2.CreateRunRequest(spec=call.spec, input=call.input, request_id=options.request_id)
-    with rpc_errors(call.field_to_param):
-        reply = await request.app[BACKEND].runs.CreateRun(accept, metadata=metadata)
-    headers = {**conversation_headers(request), "X-Run-Id": reply.run.id}
-    answer = msgspec.json.encode({"run_id": reply.run.id, "status": "started"})
+    run = await request.app[BACKEND].create_run(
+        accept, metadata, call.field_to_param, partial(note_rate_limits, request)
+    )
+    headers = {**conversation_headers(request), "X-Run-Id": run.id}
+    answer = msgspec.json.encode({"run_id": run.id, "status": "started"})
     return web.Response(status=202, body=answer, content_type="application/json", headers=headers)
 
 

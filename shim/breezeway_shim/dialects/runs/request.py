@@ -8,6 +8,7 @@
 | `previous_response_id` | honoured, in any spelling of a run's id; refused beside a conversation |
 | `conversation_history` | honoured: comes before `input`, in place of what is stored of the past |
 | `busy_policy` | honoured, likewise the header `X-Conversation-Busy`: `reject`, `queue` or `interrupt` |
+| `max_total_tokens` | honoured: the run ends as incomplete before the model call after that |
 | all that is not named here | refused |
 
 Runs of this dialect are always stored, and go on whoever watches them.
@@ -70,6 +71,7 @@ def parse(body: bytes, options: RunOptions = _NO_OPTIONS) -> RunCall:
         background=True,
         busy_policy=busy_policy_of(request.busy_policy or "", "busy_policy", "busy_policy") or options.busy_policy,
         metadata=request.metadata or {},
+        max_total_tokens=request.max_total_tokens,
         dialect=DIALECT,
     )
     written = request.input

@@ -1,9 +1,9 @@
 """What comes in: the bodies of requests that start a run and that answer for its tools. Optional fields may be null."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from breezeway_shim.openai_items.requested import RequestedItem
 
@@ -21,6 +21,7 @@ class RunRequest(Struct):
     conversation: str | None = None
     busy_policy: str | None = None
     metadata: dict[str, str] | None = None
+    max_total_tokens: Annotated[int, Meta(ge=1, le=2**32 - 1)] | None = None
 
 
 class ApprovalAnswer(Struct):

@@ -1,5 +1,6 @@
 """The paths of the OpenAPI document that are calls of services, from their routes."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -8,11 +9,14 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from breezeway_shim.transcoding.fields import has_json_of_its_own, is_map, is_text, resolve
 from breezeway_shim.transcoding.openapi.messages import MessageSchemas, Schema
+from breezeway_shim.transcoding.requests import takes_key
 from breezeway_shim.transcoding.rules import ANY_METHOD, Route
 from breezeway_shim.transcoding.streams import EVENT_STREAM, JSON_LINES, has_sequences
 from breezeway_shim.transcoding.template import Template
 
 STATUS_RESPONSE = "Status"
+# Up to the first stop that a new sentence follows.
+_FIRST_SENTENCE = re.compile(r"(.+?\.)(?=\s+[A-Z`]|\s*\Z)", re.DOTALL)
 _METHODS = ("GET", "PUT", "POST", "DELETE", "PATCH", "OPTIONS", "HEAD", "TRACE")
 _OF_ANY = _METHODS[:5]
 
@@ -41,9 +45,11 @@ def _operation(route: Route, names: Mapping[int, str], binding: int, schemas: Me
     rpc = route.rpc
     assert rpc.containing_service is not None, "every call belongs to a service"
     service = rpc.containing_service.name
+    comment = schemas.comments.get(rpc.full_name, rpc.full_name)
     operation: dict[str, Any] = {
         "operationId": f"{service}.{rpc.name}" + (f".{binding}" if binding > 1 else ""),
-        "summary": rpc.full_name,
+        "summary": _first_sentence(comment),
+        "description": comment,
         "tags": [service],
         "parameters": [*_path_parameters(route, names, schemas), *_query_parameters(route, schemas)],
         "responses": {
@@ -51,12 +57,26 @@ def _operation(route: Route, names: Mapping[int, str], binding: int, schemas: Me
             "default": {"$ref": f"#/components/responses/{STATUS_RESPONSE}"},
         },
     }
+    if takes_key(rpc.input_type):
+        schema = {"type": "string", "maxLength": 255, "pattern": "^[ -~]*$"}
+        description = "Stands for the request's `request_id`: the same key with the same body is the same request."
+        operation["parameters"].append(_header("Idempotency-Key", description, schema))
     if "after_sequence" in rpc.input_type.fields_by_name and has_sequences(rpc.output_type):
         schema = {"type": "string", "pattern": "^[0-9]+$"}
-        operation["parameters"].append({"name": "Last-Event-ID", "in": "header", "schema": schema})
+        description = "The last `id:` that the reader of a stream has; what comes after it is sent."
+        operation["parameters"].append(_header("Last-Event-ID", description, schema))
     if route.body:
         operation["requestBody"] = {"content": {"application/json": {"schema": _body(route, schemas)}}}
     return operation
+
+
+def _first_sentence(comment: str) -> str:
+    found = _FIRST_SENTENCE.match(comment)
+    return found[1] if found else comment
+
+
+def _header(name: str, description: str, schema: Schema) -> Schema:
+    return {"name": name, "in": "header", "description": description, "schema": schema}
 
 
 def _reply(route: Route, schemas: MessageSchemas) -> dict[str, Any]:
@@ -68,8 +88,9 @@ def _reply(route: Route, schemas: MessageSchemas) -> dict[str, Any]:
     )
     if not route.rpc.server_streaming:
         return {"application/json": {"schema": schema}}
-    # OpenAPI 3.1 cannot say of what a stream consists; `x-item-schema` is for people.
-    return {kind: {"schema": {"type": "string"}, "x-item-schema": schema} for kind in (EVENT_STREAM, *JSON_LINES)}
+    # OpenAPI 3.1 cannot say of what a stream consists, and readers disagree on what a `schema` would be about: the
+    # whole, or each event. `x-item-schema` is for people.
+    return {kind: {"x-item-schema": schema} for kind in (EVENT_STREAM, *JSON_LINES)}
 
 
 def _body(route: Route, schemas: MessageSchemas) -> Schema:
@@ -113,8 +134,10 @@ def _path_parameters(route: Route, names: Mapping[int, str], schemas: MessageSch
             "required": True,
             "schema": schemas.of_element(fields[-1]) if fields and whole else {"type": "string"},
         }
+        if fields and (comment := schemas.comments.get(fields[-1].full_name)):
+            parameter["description"] = comment
         if route.template.segments[index] == "**":
-            parameter["description"] = "May hold slashes, which are not encoded."
+            parameter["x-multi-segment"] = True
         yield parameter
 
 
@@ -126,6 +149,8 @@ def _query_parameters(route: Route, schemas: MessageSchemas) -> Iterator[Schema]
         if any(path == taken or path.startswith(f"{taken}.") for taken in elsewhere if taken):
             continue
         parameter: Schema = {"name": name, "in": "query", "schema": schemas.of_field(field)}
+        if comment := schemas.comments.get(field.full_name):
+            parameter["description"] = comment
         if is_map(field):
             parameter |= {"style": "deepObject", "explode": True}
         yield parameter

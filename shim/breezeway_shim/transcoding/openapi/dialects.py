@@ -48,6 +48,9 @@ _ROUTES: Mapping[tuple[str, str], _Known] = {
     ("GET", "/docs"): _Known(produces=("text/html",)),
     ("GET", "/health"): _HEALTH,
     ("GET", "/v1/health"): _HEALTH,
+    ("GET", "/health/detailed"): _HEALTH,
+    ("GET", "/ready"): _HEALTH,
+    ("GET", "/metrics"): _Known(produces=("text/plain",)),
     ("POST", "/v1/chat/completions"): _Known(ChatRequest, produces=_STREAMED),
     ("POST", "/v1/responses"): _Known(ResponseRequest, produces=_STREAMED),
     ("POST", "/v1/responses/input_tokens"): _Known(ResponseRequest),
@@ -85,9 +88,11 @@ def _operation(route: web.AbstractRoute, path: str, schemas: StructSchemas) -> d
     }
     if known.unavailable:
         responses["503"] = {"description": "Unavailable", "content": {"application/json": {}}}
+    told = inspect.getdoc(route.handler) or ""
     operation: dict[str, Any] = {
         "operationId": f"{route.method} {path}",
-        "summary": (inspect.getdoc(route.handler) or "").partition("\n")[0],
+        "summary": told.partition("\n")[0],
+        "description": told,
         "tags": ["OpenAI" if path.startswith("/v1/") else "Breezeway"],
         "parameters": list(_parameters(path, known)),
         "responses": responses,

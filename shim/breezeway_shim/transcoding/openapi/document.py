@@ -1,6 +1,6 @@
 """The OpenAPI document: calls of services and routes of dialects in one."""
 
-from collections.abc import Iterable
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -31,14 +31,18 @@ _ERROR = {
 }
 
 
-def build_document(app: web.Application, routes: Iterable[Route]) -> dict[str, Any]:
-    """Return the OpenAPI 3.1 document of the application, whose transcoder serves `routes`."""
-    messages, structs = MessageSchemas(), StructSchemas()
+def build_document(app: web.Application, routes: Sequence[Route], comments: Mapping[str, str]) -> dict[str, Any]:
+    """Return the OpenAPI 3.1 document of the application, whose transcoder serves `routes`.
+
+    `comments` are those of the protos, by full name; what has none goes without a description.
+    """
+    messages, structs = MessageSchemas(comments), StructSchemas()
     paths = {**paths_of_routes(app, structs), **paths_of_calls(routes, messages)}
     status = messages.of_message(status_pb2.Status.DESCRIPTOR)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Breezeway", "version": version("breezeway")},
+        "tags": list(_tags(routes, comments)),
         "paths": paths,
         # A server without keys asks for none.
         "security": [{}, {"bearer": []}],
@@ -51,6 +55,13 @@ def build_document(app: web.Application, routes: Iterable[Route]) -> dict[str, A
             "schemas": {**messages.components, **structs.components, "Error": _ERROR},
         },
     }
+
+
+def _tags(routes: Sequence[Route], comments: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    for service in dict.fromkeys(route.rpc.containing_service for route in routes):
+        assert service is not None, "every call belongs to a service"
+        if comment := comments.get(service.full_name):
+            yield {"name": service.name, "description": comment}
 
 
 def _json(description: str, schema: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator
 from hashlib import sha256
 from importlib import resources
 
+import breezeway.v1
 import msgspec
 from aiohttp import web
 
@@ -24,7 +25,8 @@ def add_routes(app: web.Application) -> None:
 
 async def _build(app: web.Application) -> AsyncGenerator[None, None]:
     # When the application starts, all of its routes are there.
-    app[_DOCUMENT] = msgspec.json.encode(build_document(app, app[TRANSCODER].routes))
+    comments = msgspec.json.decode((resources.files(breezeway.v1) / "comments.json").read_bytes(), type=dict[str, str])
+    app[_DOCUMENT] = msgspec.json.encode(build_document(app, app[TRANSCODER].routes, comments))
     yield
 
 
@@ -42,6 +44,8 @@ class Page:
         self._text = page.replace("/* style */", style).replace("/* script */", script)
         self._policy = (
             f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; connect-src 'self'; "
+            # The icon is empty, so that browsers look for none.
+            "img-src data:; "
             "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
         )
 

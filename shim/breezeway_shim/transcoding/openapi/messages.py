@@ -1,6 +1,6 @@
 """JSON Schemas of messages, as proto3 JSON writes and reads them."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
@@ -33,7 +33,10 @@ _SPECIAL: dict[str, Schema] = {
     "google.protobuf.Struct": {"type": "object"},
     "google.protobuf.ListValue": {"type": "array"},
     "google.protobuf.Value": {},
-    "google.protobuf.Any": {"type": "object", "properties": {"@type": {"type": "string"}}},
+    "google.protobuf.Any": {
+        "type": "object",
+        "properties": {"@type": {"type": "string", "description": "The URL of the message's type."}},
+    },
 }
 
 
@@ -45,7 +48,9 @@ def reference(name: str) -> Schema:
 class MessageSchemas:
     """Collects the schemas of all messages and enums that it was asked for, and of those in them, by full name."""
 
-    def __init__(self) -> None:
+    def __init__(self, comments: Mapping[str, str]) -> None:
+        """`comments` are those of the protos, by full name, as far as they are known."""
+        self.comments = comments
         self.components: dict[str, Schema] = {}
 
     def of_message(self, message: Descriptor) -> Schema:
@@ -56,13 +61,18 @@ class MessageSchemas:
             return {"anyOf": [self.of_element(message.fields_by_name["value"]), {"type": "null"}]}
         if message.full_name not in self.components:
             # Registered before its fields are looked at, which may be messages of the same kind.
-            self.components[message.full_name] = schema = Schema(title=message.name)
+            schema = self._described(Schema(title=message.name), message.full_name)
+            self.components[message.full_name] = schema
             schema.update(self.of_fields(message))
         return reference(message.full_name)
 
     def of_fields(self, message: Descriptor, without: Collection[str] = ()) -> Schema:
         """Return a schema for an object of the message's fields, but for those named."""
-        properties = {field.json_name: self.of_field(field) for field in message.fields if field.name not in without}
+        properties = {
+            field.json_name: self._described(self.of_field(field), field.full_name)
+            for field in message.fields
+            if field.name not in without
+        }
         return {"type": "object", "properties": properties, "additionalProperties": False}
 
     def of_field(self, field: FieldDescriptor) -> Schema:
@@ -80,9 +90,15 @@ class MessageSchemas:
         return _SCALARS[field.type] if field.message_type is None else self.of_message(field.message_type)
 
     def _of_enum(self, enum: EnumDescriptor) -> Schema:
-        self.components[enum.full_name] = {
-            "type": "string",
-            "title": enum.name,
-            "enum": [value.name for value in enum.values],
-        }
+        names = [value.name for value in enum.values]
+        schema = self._described({"type": "string", "title": enum.name, "enum": names}, enum.full_name)
+        known = {name: self.comments.get(f"{enum.full_name}.{name}", "") for name in names}
+        if any(known.values()):
+            told = "\n".join(f"- `{name}`: {comment}" for name, comment in known.items())
+            schema["description"] = f"{schema.get('description', '')}\n\n{told}".strip()
+        self.components[enum.full_name] = schema
         return reference(enum.full_name)
+
+    def _described(self, schema: Schema, name: str) -> Schema:
+        comment = self.comments.get(name)
+        return {**schema, "description": comment} if comment else schema

@@ -214,4 +214,4 @@ async def test_call_ids_stay_unique_over_all_turns(model: ModelServer, llm: Make
     assert len(set(ids)) == 2
     assert all(item.status == COMPLETED for item in run.output)
     sent = json.dumps(model.requests[2].messages)
-    assert all(sent.count(call_id) == 2 for call_id in ids)
+    assert all(sent.count(json.dumps(call_id)) == 2 for call_id in ids)

@@ -167,7 +167,7 @@ def test_every_content_part_is_kept() -> None:
 
 @pytest.mark.parametrize("part", ['image { file_id: "f" }', 'file { url: "https://x/f.pdf" }'])
 def test_content_that_this_wire_cannot_carry_is_refused(part: str) -> None:
-    with pytest.raises(AgentError, match="UNSUPPORTED_CONTENT"):
+    with pytest.raises(AgentError, match="UNSUPPORTED_CONTENT_TYPE"):
         to_messages([], [_message(f"role: ROLE_USER content {{ {part} }}")], [])
 
 

@@ -153,6 +153,33 @@ def test_the_last_usage_counts() -> None:
     assert (step.usage.output_tokens, step.usage.reasoning_output_tokens, step.usage.model_calls) == (5, 3, 1)
 
 
+@pytest.mark.parametrize(
+    ("names", "last"), [([], True), (["add"], False), (["callers"], True), (["add", "callers"], True)]
+)
+def test_a_call_is_the_last_where_nothing_is_left_for_the_agent_to_answer(names: list[str], last: bool) -> None:
+    stream = ModelStream(
+        "m",
+        executor_of=lambda name: item_pb2.EXECUTOR_CLIENT if name == "callers" else item_pb2.EXECUTOR_SERVER,
+        taken=set(),
+        redact=Redactor([]),
+    )
+    pieces = [_piece(name, "{}", index=index, id=name) for index, name in enumerate(names)]
+    used = {"choices": [], "usage": {"prompt_tokens": 7}}
+    _fold(*pieces, _delta(finish="tool_calls" if names else "stop"), used, stream=stream)
+    step = stream.usage_step()
+    assert step is not None
+    assert step.last == last
+
+
+def test_a_call_that_was_cut_is_not_the_last() -> None:
+    stream = _stream()
+    with pytest.raises(UpstreamError):
+        _fold({"usage": {"prompt_tokens": 1}, **_delta(content="half")}, stream=stream, done=False)
+    step = stream.usage_step()
+    assert step is not None
+    assert not step.last
+
+
 def test_chunks_behind_the_end_of_a_choice_are_no_answer() -> None:
     assert _fold(_delta(content="a"), _delta(finish="stop"), _delta(content_filter={}), done=False) == [TextDelta("a")]
 

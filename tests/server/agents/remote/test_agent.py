@@ -73,18 +73,21 @@ async def test_a_unix_socket_is_an_endpoint(tmp_path: Path) -> None:
 
 async def test_metadata_says_whose_run_it_is_and_carries_the_trace() -> None:
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    spec = run_pb2.RunSpec(user="Zoë", metadata={"traceparent": trace, "tracestate": "a=b"})
+    spec = run_pb2.RunSpec(user="Zoë", key_id="key_1", metadata={"traceparent": trace, "tracestate": "a=b"})
     broken = run_pb2.RunSpec(metadata={"traceparent": "00-nonsense", "tracestate": "a=b"})
     async with FakeAgent.serving(_HELLO) as fake_agent, remote(fake_agent) as agent:
-        run = await FakeRun.asking("hello", spec).work(agent)
+        run = await FakeRun(input=[said("hello")], spec=spec, tenant="acme").work(agent)
         await FakeRun.asking("hello", broken).work(agent)
     first, second = fake_agent.metadata
     assert first["breezeway-run-id"] == run.run_id
     assert first["breezeway-attempt"] == "1"
     assert first["breezeway-agent"] == "helper"
+    assert first["breezeway-tenant"] == "acme"
+    assert first["breezeway-key"] == "key_1"
     assert first["breezeway-user"] == "Zo%C3%AB"
     assert (first["traceparent"], first["tracestate"]) == (trace, "a=b")
-    assert not {"traceparent", "tracestate", "breezeway-user"} & set(second)
+    assert second["breezeway-tenant"] == "default"
+    assert not {"traceparent", "tracestate", "breezeway-user", "breezeway-key"} & set(second)
 
 
 async def test_it_starts_without_its_agent_and_says_what_is_wrong(nobody: str) -> None:

@@ -43,7 +43,7 @@ def test_every_kind_of_step_is_read() -> None:
         output("a", "3"),
         started("b", "theirs", _CLIENT),
         completed("b"),
-        step(model_call_completed=agent_service_pb2.AgentModelCallCompleted(model="m", usage=usage)),
+        step(model_call_completed=agent_service_pb2.AgentModelCallCompleted(model="m", usage=usage, last=True)),
         step(
             choice_incomplete=agent_service_pb2.AgentChoiceIncomplete(
                 reason=item_pb2.INCOMPLETE_REASON_CONTENT_FILTER, choice_index=1
@@ -63,7 +63,7 @@ def test_every_kind_of_step_is_read() -> None:
         steps.ToolCallOutput("a", (part,)),
         steps.ToolCallStarted("b", "theirs", _CLIENT),
         steps.ToolCallCompleted("b"),
-        steps.ModelCallCompleted("m", usage),
+        steps.ModelCallCompleted("m", usage, last=True),
         steps.ChoiceIncomplete(item_pb2.INCOMPLETE_REASON_CONTENT_FILTER, 1),
     ]
 

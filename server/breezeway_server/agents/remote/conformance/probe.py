@@ -14,6 +14,7 @@ from breezeway_server.agents.remote.metadata import metadata_of_agent, metadata_
 from breezeway_server.agents.remote.reader import BadStep, StepReader
 
 _AGENT = "conformance"
+_TENANT = "conformance"
 _COMPLETED = item_pb2.ITEM_STATUS_COMPLETED
 CLIENT_TOOL = run_pb2.Tool(
     function=run_pb2.FunctionTool(
@@ -151,5 +152,5 @@ class Probe:
         return time.monotonic() - started
 
     def _call(self, request: agent_service_pb2.RunRequest, extra: bytes) -> grpc.aio.UnaryStreamCall[bytes, bytes]:
-        metadata = metadata_of_run(_AGENT, request)
+        metadata = metadata_of_run(_AGENT, _TENANT, request)
         return self._endpoint.run(request.SerializeToString() + extra, timeout=self._deadline, metadata=metadata)

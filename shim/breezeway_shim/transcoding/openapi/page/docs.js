@@ -32,10 +32,10 @@ function example(api, given, depth) {
   }
 }
 
-// A multi-segment variable keeps its slashes; the description says so.
+// A multi-segment variable keeps its slashes.
 function encoded(parameter, value) {
   const text = encodeURIComponent(value);
-  return parameter.description && parameter.description.includes("slashes") ? text.replace(/%2F/g, "/") : text;
+  return parameter["x-multi-segment"] ? text.replace(/%2F/g, "/") : text;
 }
 
 function target(path, inputs) {
@@ -66,9 +66,12 @@ async function send(method, url, headers, body, output) {
 
 function shown(api, path, method, operation) {
   const form = element("form");
+  const more = (operation.description || "").slice((operation.summary || "").length).trim();
+  for (const paragraph of more ? more.split(/\n\s*\n/) : []) form.append(element("p", {}, paragraph));
   const inputs = operation.parameters.map((parameter) => {
     const hint = parameter.style === "deepObject" ? "key=value&key=value" : parameter.schema.type === "array" ? "a,b" : "";
-    const field = element("input", { placeholder: hint, required: parameter.required === true });
+    const required = parameter.required === true;
+    const field = element("input", { placeholder: hint, required, title: parameter.description || "" });
     form.append(element("label", {}, `${parameter.name} (${parameter.in})`, field));
     return { parameter, field };
   });
@@ -111,6 +114,7 @@ async function main() {
     const wanted = event.target.value.toLowerCase();
     for (const details of operations.querySelectorAll("details"))
       details.hidden = !details.firstChild.textContent.toLowerCase().includes(wanted);
+    for (const section of sections.values()) section.hidden = !section.querySelector("details:not([hidden])");
   });
 }
 

@@ -1,0 +1,49 @@
+"""The span of a model call, in the words of OpenTelemetry's conventions for generative AI."""
+
+from collections.abc import Mapping
+
+from breezeway.telemetry.traces import Kind, Span, current_span
+
+from breezeway_server.agents.base import AgentError
+from breezeway_server.agents.steps import ModelCallCompleted
+
+
+def begin_chat(model: str, address: str) -> Span:
+    """Begin the span of a call of a model at an upstream of that host."""
+    return current_span().begin(
+        f"chat {model}",
+        Kind.CLIENT,
+        {
+            "gen_ai.operation.name": "chat",
+            # What is known of an upstream is whose API it speaks.
+            "gen_ai.provider.name": "openai",
+            "gen_ai.request.model": model,
+            "server.address": address,
+        },
+    )
+
+
+def trace_headers(span: Span) -> Mapping[str, str]:
+    """Return the headers by which an upstream learns of the span.
+
+    Empty where nobody records it: a caller's own trace is nothing that a model's provider needs to know.
+    """
+    return dict(span.carrier.pairs) if span.recorded else {}
+
+
+def end_chat(span: Span, said: ModelCallCompleted | None, error: BaseException | None) -> None:
+    """End it, with the usage where the upstream has reported it."""
+    if said is not None and span.recorded:
+        span.note(
+            {
+                "gen_ai.response.model": said.model,
+                "gen_ai.usage.input_tokens": said.usage.input_tokens,
+                "gen_ai.usage.output_tokens": said.usage.output_tokens,
+                "gen_ai.usage.cache_read.input_tokens": said.usage.cached_input_tokens,
+                "gen_ai.usage.reasoning.output_tokens": said.usage.reasoning_output_tokens,
+            }
+        )
+    if isinstance(error, AgentError):
+        span.end(error.error.reason)
+    else:
+        span.end("" if error is None else "cancelled")

@@ -1,0 +1,1 @@
+"""`breezeway doctor`: one module for each kind of check; none of them changes anything."""

@@ -1,0 +1,1 @@
+"""Tests of what server and shim say of themselves."""
