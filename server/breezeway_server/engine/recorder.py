@@ -204,7 +204,8 @@ class Recorder:
         written = step.text.encode()
         self._room -= len(written)
         sequence = self._fold.append_text(message, index, step.text)
-        self._log.put_delta(self._run_log, sequence, self._frames.frame(sequence, self._clock(), head, written))
+        if self._run_log.put_delta(sequence, self._frames.frame(sequence, self._clock(), head, written)):
+            self._log.due(self._run_log)
 
     def _refusal(self, step: steps.RefusalDelta) -> None:
         if not step.text:

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from breezeway.v1 import event_pb2, stream_service_pb2
 
 _TAG = b"\x0a"  # field 1, length-delimited
-# Most lengths and sequences are among these.
-_SHORT = (
+# The shorter ones of `varint`, by number: most lengths and sequences are among them.
+SHORT_VARINTS = (
     *(bytes([number]) for number in range(0x80)),
     *(bytes([number & 0x7F | 0x80, number >> 7]) for number in range(0x80, 0x4000)),
 )
@@ -28,8 +28,8 @@ def element(body: bytes) -> bytes:
 
 def varint(number: int) -> bytes:
     """Return a number from 0 up in protobuf's base 128."""
-    if number < 0x4000:
-        return _SHORT[number]
+    if number < len(SHORT_VARINTS):
+        return SHORT_VARINTS[number]
     encoded = bytearray()
     while number > 0x7F:
         encoded.append(number & 0x7F | 0x80)

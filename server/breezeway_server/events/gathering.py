@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 
-# From this rate on, gathering for the pause below brings at least four events together.
-_BUSY_EVENTS_PER_SECOND = 800.0
+# Events a second, and for how many seconds to gather from there on: the first brings at least four events together,
+# the second spares a busy machine half of its messages, each of which costs as much as the events in it.
+_BUSY = 800.0
 _PAUSE = 0.005
+_VERY_BUSY = 3000.0
+_LONG_PAUSE = 0.01
 # How much of the rate is forgotten with each batch.
 _DECAY = 0.2
 
@@ -20,9 +23,10 @@ class Gathering:
 
     def pause(self) -> float:
         """Return for how many seconds to gather: 0 unless events come thick."""
-        if self._rate < _BUSY_EVENTS_PER_SECOND:
+        if self._rate < _BUSY:
             return 0.0
-        return max(0.0, _PAUSE - (self._clock() - self._last))
+        pause = _PAUSE if self._rate < _VERY_BUSY else _LONG_PAUSE
+        return max(0.0, pause - (self._clock() - self._last))
 
     def sent(self, events: int) -> None:
         """Take note of a batch."""

@@ -72,14 +72,12 @@ class EventLog:
     def put(self, log: RunLog, event: event_pb2.RunEvent, fold: RunFold, new: NewRun | None = None) -> None:
         """Add a run's next event, which `fold` has taken in. It is not visible before it is durable."""
         if log.put(event, fold, new):
-            self._due.append(log)
-            self._wake.set()
+            self.due(log)
 
-    def put_delta(self, log: RunLog, sequence: int, encoded: bytes) -> None:
-        """Add a run's next event as a frame: a delta, which its fold has taken in."""
-        if log.put_delta(sequence, encoded):
-            self._due.append(log)
-            self._wake.set()
+    def due(self, log: RunLog) -> None:
+        """Take note that a log holds something that is not durable; see `RunLog.put_delta`."""
+        self._due.append(log)
+        self._wake.set()
 
     async def write(self) -> None:
         """Make events durable until cancelled: all that is pending of all runs in one transaction.

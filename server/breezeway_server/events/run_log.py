@@ -84,7 +84,10 @@ class RunLog:
         return due
 
     def put_delta(self, sequence: int, encoded: bytes) -> bool:
-        """Add the next event as a frame: a delta, which changes nothing but the log. Otherwise the same as `put`."""
+        """Add the next event as a frame: a delta, which changes nothing but the log. Otherwise the same as `put`.
+
+        Where it returns True, the caller tells `EventLog.due`.
+        """
         if self.error is not None:
             raise self.error
         self.last = sequence
@@ -92,7 +95,13 @@ class RunLog:
         size = len(encoded)
         self._bytes += size
         if not self.logged:
-            self._show(sequence)
+            # The same as `_show`, without the calls: this is every token's way.
+            self.visible = sequence
+            if self._waiters:
+                self._wake()
+            else:
+                for watcher in self._watchers:
+                    watcher()
             return False
         self.backlog += size
         pending = self._pending

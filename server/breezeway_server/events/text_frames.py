@@ -6,9 +6,11 @@ encoding the messages costs several times what these few bytes do; a law says th
 
 from breezeway.v1 import event_pb2
 
-from breezeway_server.events.framing import element, varint
+from breezeway_server.events.framing import SHORT_VARINTS, element, varint
 
 _NANOS = 1_000_000_000
+# From here on a varint has five bytes; no fraction of a second has six.
+_FIVE_BYTES = 1 << 28
 
 
 class TextFrames:
@@ -31,24 +33,30 @@ class TextFrames:
         if seconds != self._second:
             self._second = seconds
             self._time = b"\x08" + varint(seconds)
-        time = self._time + b"\x10" + _nanos(nanos) if nanos else self._time
-        size = varint(len(text))
-        delta_size = len(delta_head) + len(size) + len(text)
+        if nanos >= _FIVE_BYTES:
+            # What nearly all fractions of a second are, in one step.
+            time = b"%b\x10%b" % (
+                self._time,
+                (
+                    nanos & 0x7F
+                    | (nanos & 0x3F80) << 1
+                    | (nanos & 0x1FC000) << 2
+                    | (nanos & 0xFE00000) << 3
+                    | (nanos & 0x70000000) << 4
+                    | 0x80808080
+                ).to_bytes(5, "little"),
+            )
+        else:
+            time = self._time + b"\x10" + varint(nanos) if nanos else self._time
+        try:
+            size = SHORT_VARINTS[len(text)]
+            delta_size = SHORT_VARINTS[len(delta_head) + len(size) + len(text)]
+            number = SHORT_VARINTS[sequence]
+        except IndexError:
+            size = varint(len(text))
+            delta_size = varint(len(delta_head) + len(size) + len(text))
+            number = varint(sequence)
         return element(
             b"%b%b\x1a%c%b%b%b%b%b%b"
-            % (self._head, varint(sequence), len(time), time, self._attempt, varint(delta_size), delta_head, size, text)
+            % (self._head, number, len(time), time, self._attempt, delta_size, delta_head, size, text)
         )
-
-
-def _nanos(number: int) -> bytes:
-    """Return what `varint` does, in one step for what nearly all fractions of a second are: five bytes long."""
-    if number < 0x10000000:
-        return varint(number)
-    return (
-        number & 0x7F
-        | (number & 0x3F80) << 1
-        | (number & 0x1FC000) << 2
-        | (number & 0xFE00000) << 3
-        | (number & 0x70000000) << 4
-        | 0x80808080
-    ).to_bytes(5, "little")

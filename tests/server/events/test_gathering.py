@@ -13,11 +13,11 @@ class Clock:
         return self.now
 
 
-def loaded(clock: Clock, gathering: Gathering) -> None:
-    """Three events a millisecond, for a while."""
+def loaded(clock: Clock, gathering: Gathering, events: int = 2) -> None:
+    """So many events a millisecond, for a while."""
     for _ in range(50):
         clock.now += 0.001
-        gathering.sent(3)
+        gathering.sent(events)
 
 
 def test_the_first_event_does_not_wait() -> None:
@@ -40,6 +40,13 @@ def test_under_load_a_batch_gathers_but_not_for_long() -> None:
     assert 0 < gathering.pause() <= 0.005
     clock.now += 0.006
     assert gathering.pause() == 0, "it has waited long enough already"
+
+
+def test_under_heavy_load_it_gathers_twice_as_long() -> None:
+    clock = Clock()
+    gathering = Gathering(clock)
+    loaded(clock, gathering, events=6)
+    assert 0.005 < gathering.pause() <= 0.01
 
 
 def test_load_is_forgotten_after_a_silence() -> None:

@@ -23,7 +23,7 @@ class Timeouts(NamedTuple):
 class ReadDeadline:
     """Watches the waits for chunks of one response and calls `expire` with the error of the first that is too long.
 
-    Keeping a wait costs two assignments. One timer sleeps until the earliest moment at which a wait could be over
+    Keeping a wait costs the reader two assignments. One timer sleeps until the earliest moment at which a wait could be over
     and, where chunks came meanwhile, sleeps again. Time that the reader spends elsewhere is not the upstream's.
     """
 
@@ -42,17 +42,10 @@ class ReadDeadline:
         self._started = started
         self._total_until = total_until
         self._expire = expire
-        self._waiting_since: float | None = None
+        self.waiting_since: float | None = None
+        """Since when the reader waits for a chunk, in the loop's time; None while it is busy. The reader keeps it."""
         self._answering = False
         self._timer = self._loop.call_at(min(started + timeouts.first_token, total_until), self._look)
-
-    def wait_begins(self) -> None:
-        """The reader waits from now on."""
-        self._waiting_since = self._loop.time()
-
-    def wait_ends(self) -> None:
-        """A chunk came."""
-        self._waiting_since = None
 
     def answering(self) -> None:
         """The first piece of the answer came: from here on the idle time counts."""
@@ -69,12 +62,12 @@ class ReadDeadline:
 
     def _look(self) -> None:
         now = self._loop.time()
-        if self._waiting_since is None:
+        if self.waiting_since is None:
             # The reader is busy with what came. Whether the upstream is slow will show when it waits again.
             self._timer = self._loop.call_at(now + min(1.0, self._timeouts.idle), self._look)
             return
         first_until = self._started + self._timeouts.first_token
-        until = self._waiting_since + self._timeouts.idle if self._answering else first_until
+        until = self.waiting_since + self._timeouts.idle if self._answering else first_until
         # A timer may fire a clock tick early; what is due within a millisecond is due.
         if now >= self._total_until - 0.001:
             self._expire(timed_out(self._model, "no whole answer", self._timeouts.total))

@@ -29,6 +29,9 @@ class SseReader:
         """
         if self._at_start or self._after_cr or self._data or b"\r" in chunk or b"\n\n" not in chunk:
             return self._feed_lines(chunk)
+        if not self._line and chunk.startswith(b"data: ") and chunk.endswith(b"\n\n") and chunk.count(b"\n") == 2:
+            # One event that came alone: a slow model's.
+            return [chunk[6:-2]]
         # What nearly every chunk of every upstream is: events of one line each, and perhaps the start of another.
         blocks = chunk.split(b"\n\n")
         if self._line:

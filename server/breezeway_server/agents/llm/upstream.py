@@ -75,7 +75,7 @@ class Upstream:
         answer = Answer(model, response, StepReader(model, fold), deadline)
         with ExitStack() as undo:
             undo.callback(answer.close)
-            deadline.wait_begins()
+            deadline.waiting_since = asyncio.get_running_loop().time()
             await self._check(model, response)
             undo.pop_all()
         return answer
@@ -136,6 +136,7 @@ class Answer:
         self._reader = reader
         self._deadline = deadline
         self._readany = response.content.readany
+        self._now = asyncio.get_running_loop().time
 
     async def read(self) -> list[Step]:
         """Return the steps that came next, as many as came together; none at the end. Raises `UpstreamError`."""
@@ -144,9 +145,9 @@ class Answer:
             raise reader.fault
         try:
             while not reader.done:
-                deadline.wait_begins()
+                deadline.waiting_since = self._now()
                 chunk = await self._readany()
-                deadline.wait_ends()
+                deadline.waiting_since = None
                 if not chunk:
                     break
                 if steps := reader.feed(chunk):
