@@ -16,7 +16,7 @@ import argparse
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from breezeway.v1 import agent_pb2
@@ -41,16 +41,30 @@ class RecordedUpstream:
     def total_deadline(self) -> float:
         return asyncio.get_running_loop().time() + 3600
 
-    async def stream(
-        self, model: str, body: bytes, fold: ModelStream, *, total_until: float
-    ) -> AsyncGenerator[list[Step], None]:
+    host = "bench"
+
+    async def open(
+        self, model: str, body: bytes, fold: ModelStream, *, total_until: float, headers: Mapping[str, str]
+    ) -> "RecordedAnswer":
         assert body
-        assert total_until
-        reader = StepReader(model, fold)
+        return RecordedAnswer(self._reads, StepReader(model, fold))
+
+
+class RecordedAnswer:
+    """What comes of it."""
+
+    def __init__(self, reads: Sequence[bytes], reader: StepReader) -> None:
+        self._reads = iter(reads)
+        self._reader = reader
+
+    async def read(self) -> list[Step]:
         for read in self._reads:
-            if steps := reader.feed(read):
-                yield steps
-        yield reader.finish()
+            if steps := self._reader.feed(read):
+                return steps
+        return self._reader.finish()
+
+    def close(self) -> None:
+        """There is nothing to close."""
 
 
 def record(tokens: int, events_a_read: int) -> list[bytes]:

@@ -38,7 +38,7 @@ def _post(model: str, **more: object) -> bytes:
 async def idle(process: Process, count: int) -> float:
     """Return kB of memory for each of `count` streams that wait for their next token."""
     before = process.resident_bytes()
-    streams = []
+    streams: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
     for _ in range(count // 50):
         streams += await asyncio.gather(*(_open(process.port, _post(_QUIET)) for _ in range(50)))
     # The first token of each has come: the stream is open all the way.
@@ -75,7 +75,7 @@ async def stalled(process: Process, count: int) -> float:
 async def holding() -> None:
     """Print a row for each."""
     with processes.model() as model, processes.proxy(model.port) as proxy:
-        for count in (1000, 3000):
+        for count in (1000, 3000, 9000):
             with processes.breezeway(model.port, [_QUIET, _LONG]) as (system, _):
                 own = await idle(system, count)
             bare = await idle(proxy, count)

@@ -100,6 +100,9 @@ def breezeway(model_port: int, models: list[str]) -> Iterator[tuple[Process, int
             "BREEZEWAY_HTTP_LISTEN": f"127.0.0.1:{port}",
             "BREEZEWAY_GRPC_LISTEN": f"127.0.0.1:{grpc_port}",
             "BREEZEWAY_MAX_RUNS": "20000",
+            "BREEZEWAY_HTTP_MAX_CONNECTIONS": "20000",
+            # The proxy writes none either.
+            "BREEZEWAY_ACCESS_LOG": "false",
         }
         with _started("breezeway", port, ["breezeway_server", "serve"], environ) as process:
             _await_health(process)

@@ -26,6 +26,7 @@ class _Choice:
     def __init__(self, index: int, head: bytes) -> None:
         self.index = index
         self.head = head + str(index).encode() + b',"delta":'
+        self.text_head = self.head + b'{"content":'
         self.begun = False
         self.said = False
         self.calls = 0
@@ -66,6 +67,14 @@ class ChatProjection:
 
     def add(self, event: event_pb2.RunEvent) -> list[bytes]:
         """Return the frames that the next event brings; `newest` is the number of the last so far, 0 before any."""
+        if not self._numbered and event.HasField("text_delta"):
+            # What nearly every event is, and all that there is to it.
+            delta = event.text_delta
+            choice = self._choice_of[delta.item_id]
+            if choice.begun and not delta.logprobs:
+                choice.said = True
+                self.newest += 1
+                return [choice.text_head + _encode(delta.text) + b"}" + self._end]
         frames = self._frames(event)
         first = self.newest + 1
         self.newest += len(frames)
@@ -137,7 +146,7 @@ class ChatProjection:
     def _text(self, delta: event_pb2.TextDelta) -> list[bytes]:
         choice = self._choice_of[delta.item_id]
         choice.said = True
-        content = choice.head + b'{"content":' + _encode(delta.text)
+        content = choice.text_head + _encode(delta.text)
         if delta.logprobs:
             logprobs = b'},"logprobs":{"content":[' + ",".join(delta.logprobs).encode()
             frame = content + logprobs + b'],"refusal":null},"finish_reason":null}]' + self._tail
