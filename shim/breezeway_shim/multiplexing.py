@@ -85,11 +85,13 @@ class MultiplexedRun:
 
     def take(self, batch: MultiplexBatch) -> bool:
         """Take in what came for the tag; return whether more may come."""
-        if self._metadata is None:
+        if first := self._metadata is None:
             # All that there is of it comes with the first batch.
             self._metadata = tuple(batch.metadata.items())
         events = batch.events
         if events and not self._passed_on(events):
+            if self._ended:
+                return False
             self._batches.append(batch)
             self._pending += len(events)
         if batch.HasField("end"):
@@ -99,9 +101,9 @@ class MultiplexedRun:
             self._multiplexer.stop(self._tag, disconnected=False)
             self.end(_lost("The reader is far behind."))
             return False
-        if self._batches:
+        if self._batches or first:
             self._wake()
-        return not self._ended
+        return True
 
     def _passed_on(self, events: Sequence[event_pb2.RunEvent]) -> bool:
         # A reader that waits here has dealt with all that came before.
