@@ -13,7 +13,7 @@ help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
 
 run: $(VENV)/.runtime ## Serve the embedded agent, and `assistant` where OPENAI_API_KEY or OPENAI_BASE_URL is set
-	$(BIN)/breezeway serve
+	@$(BIN)/breezeway serve
 
 install: $(VENV)/.development ## Set up everything in .venv
 
@@ -66,13 +66,15 @@ build/protos.binpb: $(VENV)/.development
 
 # An editable install generates the stubs, so it is due again when a proto changes.
 $(VENV)/.runtime: pyproject.toml hatch_build.py $(PROTOS) | $(VENV)/bin/python
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
-	touch $@
+	@echo "Setting up $(VENV), which takes a minute the first time."
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
 
 $(VENV)/.development: pyproject.toml hatch_build.py $(PROTOS) | $(VENV)/bin/python
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	touch $@ $(VENV)/.runtime
+	@echo "Setting up $(VENV) with all that development needs, which takes a few minutes the first time."
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@ $(VENV)/.runtime
 
 $(VENV)/bin/python:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Breezeway needs Python 3.11 or newer; set PYTHON.")'
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Breezeway needs Python 3.11 or newer; set PYTHON.")'
+	@$(PYTHON) -m venv $(VENV)

@@ -2,16 +2,19 @@
 
 import ast
 import re
+import shlex
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import breezeway_server.errors
+import click
 import grpc
 import pytest
 from breezeway.v1 import run_pb2
 from breezeway_server.agents.config import DEFAULT_MODEL, OPENAI_BASE_URL
+from breezeway_server.cli import main
 from breezeway_server.config import ServerSettings
 from breezeway_server.errors import BreezewayError
 from breezeway_shim.config import ShimSettings
@@ -21,7 +24,11 @@ from pydantic.fields import FieldInfo
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 ERRORS = ROOT / "docs" / "errors.md"
-DOCUMENTS = [README, *sorted((ROOT / "docs").rglob("*.md")), ROOT / "bench" / "README.md", ROOT / "CHANGELOG.md"]
+DOCUMENTS = [
+    README,
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *(ROOT / name for name in ("bench/README.md", "deploy/README.md", "CHANGELOG.md")),
+]
 SOURCES = [
     path
     for folder in ("server/breezeway_server", "shim/breezeway_shim")
@@ -37,6 +44,8 @@ NAMED = {
     "OPENAI_BASE_URL": OPENAI_BASE_URL,
 }
 
+# A file, a folder with a slash behind it, or whatever is below one of the project's own.
+_PATH = r"`((?:[\w*-]+/)*[\w*-]+\.(?:py|proto|md)|(?:[\w*-]+/)+|(?:protos|server|shim|tests|docs|deploy)(?:/[\w.-]+)+)`"
 _REASON = re.compile(r"[A-Z]+(?:_[A-Z]+)+")
 _MEBIBYTE = 1024 * 1024
 
@@ -167,9 +176,79 @@ def test_a_reason_is_what_the_table_says(reason: str) -> None:
         assert (str(answer.status), f"`{answer.code}`" if answer.code else "") == (status, code)
 
 
+def test_every_code_of_the_shim_is_documented() -> None:
+    said = {
+        node.value
+        for path in SOURCES
+        if "breezeway_shim" in path.parts
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Name)
+        and call.func.id in {"ApiError", "RequestError"}
+        for node in [*call.args[2:3], *(keyword.value for keyword in call.keywords if keyword.arg == "code")]
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    assert len(said) > 10
+    assert said <= set(re.findall(r"`([a-z_]+)`", ERRORS.read_text(encoding="utf-8")))
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_links_lead_somewhere(document: Path) -> None:
     text = document.read_text(encoding="utf-8")
-    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)#?([^)\s]*)[^)]*\)", text):
         if not re.match(r"[a-z]+:", target):
-            assert (document.parent / target).exists(), f"{document.name} links to {target}, which is not there"
+            there = document.parent / target if target else document
+            assert there.exists(), f"{document.name} links to {target}, which is not there"
+            assert not anchor or anchor in _anchors(there), (
+                f"{document.name} links to {target}#{anchor}, which is not there"
+            )
+
+
+def _anchors(document: Path) -> set[str]:
+    """What the headings of a document can be linked by, as GitHub makes it of them."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_files_that_are_named_are_there(document: Path) -> None:
+    parts = [
+        ROOT,
+        ROOT / "server" / "breezeway_server",
+        ROOT / "shim" / "breezeway_shim",
+        ROOT / "protos",
+        ROOT / "tests",
+    ]
+    parts += [document.parent, ROOT / "protos" / "breezeway" / "v1", ROOT / "examples" / "tools"]
+    for path in re.findall(_PATH, document.read_text(encoding="utf-8")):
+        if not path.startswith("google/"):
+            assert any(any(part.glob(path)) for part in parts), f"{document.name} names {path}, which is not there"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_commands_that_are_shown_are_there(document: Path) -> None:
+    for block in re.findall(r"^```\w*\n(.*?)^```$", document.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+        for line in re.findall(r"^breezeway .+$", block, re.MULTILINE):
+            command: click.Command = main
+            for word in shlex.split(line, comments=True)[1:]:
+                if isinstance(command, click.Group):
+                    assert word in command.commands, f"{document.name}: {line}"
+                    command = command.commands[word]
+                elif word.startswith("-"):
+                    options = {option for parameter in command.params for option in parameter.opts}
+                    assert word in options, f"{document.name}: {line}"
+
+
+def test_the_readme_promises_what_the_guarantees_do() -> None:
+    words = re.sub(r"\s+", " ", README.read_text(encoding="utf-8"))
+    guarantees = (ROOT / "docs" / "guarantees.md").read_text(encoding="utf-8")
+    promises = re.findall(r"^### (\d+)\. (.+)\n\n((?:> .+\n)+)", guarantees, re.MULTILINE)
+    assert len(promises) == 10
+    for number, name, quoted in promises:
+        said = " ".join(quoted.replace("> ", "").split())
+        assert f"{number}. **{name}.** {said}" in words
+
+
+def test_the_changelog_says_nothing_twice() -> None:
+    lines = re.findall(r"^- (.+)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(lines) == len({line.partition(":")[0] for line in lines})

@@ -1,4 +1,4 @@
-"""The README's examples, run as they stand against a system that runs."""
+"""The README's examples, run as they stand against a system that runs, and what other documents ask of one."""
 
 import json
 import os
@@ -33,7 +33,12 @@ class Example(NamedTuple):
     code: str
 
 
-EXAMPLES = [Example(*match.groups()) for match in _FENCE.finditer((ROOT / "README.md").read_text(encoding="utf-8"))]
+def _examples(document: Path) -> list[Example]:
+    return [Example(*match.groups()) for match in _FENCE.finditer(document.read_text(encoding="utf-8"))]
+
+
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+EXAMPLES = _examples(ROOT / "README.md")
 FILES = {
     match[1]: example.code
     for example in EXAMPLES
@@ -78,8 +83,38 @@ def test_an_example_does_what_it_shows(system: System, example: Example) -> None
 
 def test_examples_of_every_kind_are_there() -> None:
     starts = [example.code.split(maxsplit=1)[0] for example in SCRIPTS]
-    assert {"curl", "grpcurl", "from", "import"} <= set(starts)
+    assert {"curl", "id=$(curl", "grpcurl", "from"} <= set(starts)
     assert FILES
+
+
+def test_the_clients_guide_does_what_it_shows(system: System) -> None:
+    (example,) = [each for each in _examples(ROOT / "docs" / "guides" / "clients.md") if each.language == "python"]
+    code = example.code.replace("127.0.0.1:50051", system.grpc_target)
+    assert "42" in _run(system, [sys.executable, "-c", code])
+
+
+def test_every_curl_of_the_documents_asks_for_something_that_is_there(system: System) -> None:
+    endpoints = json.loads(_run(system, ["curl", "-sS", f"{system.url}/v1/capabilities"]))["endpoints"]
+    routes = [re.compile(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(route))) for route in endpoints]
+    asked = [_asked(command) for document in DOCUMENTS for command in _curls(document)]
+    assert len(asked) > 30
+    assert not [each for each in asked if not any(route.fullmatch(each) for route in routes)]
+
+
+def _curls(document: Path) -> Iterator[str]:
+    """The curl commands of a document that call Breezeway, each in one line."""
+    for block in re.findall(r"^```\w*\n(.*?)^```$", document.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+        for command in re.split(r"^(?=curl )|(?<=\$\()(?=curl )", block, flags=re.MULTILINE):
+            if command.startswith("curl ") and "127.0.0.1:8642" in command:
+                yield command
+
+
+def _asked(command: str) -> str:
+    """The method and the path of a curl command."""
+    url = re.search(r"http://127\.0\.0\.1:8642([^?\s'\"]*)", command)
+    method = re.search(r"-X (\w+)", command)
+    assert url is not None
+    return f"{method[1] if method else 'POST' if ' -d ' in command else 'GET'} {url[1]}"
 
 
 def test_the_make_targets_are_there() -> None:

@@ -168,9 +168,7 @@ class ServerSettings(BaseSettings):
 
 def load_settings(table: Mapping[str, Any], flags: Mapping[str, Any], source: str) -> ServerSettings:
     """Return the settings. Raises `ConfigError` that names each key at fault; `source` is where `table` is from."""
-    unknown = sorted(set(table) - set(ServerSettings.model_fields))
-    if unknown:
-        raise ConfigError(f"{source}: server.{unknown[0]}: is not a setting; remove it or correct its spelling.")
+    unknown = unknown_settings(table, ServerSettings, f"{source}: server")
 
     class Configured(ServerSettings):
         @classmethod
@@ -185,12 +183,30 @@ def load_settings(table: Mapping[str, Any], flags: Mapping[str, Any], source: st
             return init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=dict(table))
 
     try:
-        return Configured(**flags)
+        settings = Configured(**flags)
     except ValidationError as error:
-        faults = []
-        for detail in error.errors(include_url=False):
-            name = str(detail["loc"][0])
-            variable = f"BREEZEWAY_{name.upper()}"
-            where = variable if variable in os.environ else f"{source}: server.{name}"
-            faults.append(f"{where}: {detail['msg']}.")
-        raise ConfigError("\n".join(faults)) from error
+        raise ConfigError("\n".join([*unknown, *settings_faults(error, flags, f"{source}: server")])) from error
+    if unknown:
+        raise ConfigError("\n".join(unknown))
+    return settings
+
+
+def unknown_settings(table: Mapping[str, Any], settings: type[BaseSettings], place: str) -> list[str]:
+    """A fault for each key of the file's `table` that is none of the settings."""
+    unknown = sorted(set(table) - set(settings.model_fields))
+    return [f"{place}.{name}: is not a setting; remove it or correct its spelling." for name in unknown]
+
+
+def settings_faults(error: ValidationError, flags: Mapping[str, Any], place: str) -> list[str]:
+    """What is wrong with each value, named by the flag, the variable or the key of `place` that it came from."""
+    faults = []
+    for detail in error.errors(include_url=False):
+        name = str(detail["loc"][0])
+        variable = f"BREEZEWAY_{name.upper()}"
+        where = variable if variable in os.environ else f"{place}.{name}"
+        if name in flags:
+            where = f"--{name.replace('_', '-')}"
+        # The only patterns are those of addresses.
+        message = "must be host:port" if detail["type"] == "string_pattern_mismatch" else detail["msg"]
+        faults.append(f"{where}: {message}.")
+    return faults

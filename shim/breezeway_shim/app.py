@@ -8,6 +8,7 @@ from aiohttp import web
 
 from breezeway_shim import capabilities, health, index
 from breezeway_shim.backend import BACKEND, Backend
+from breezeway_shim.body_budget import BODY_BUDGET, BodyBudget, count_bodies, give_back_body
 from breezeway_shim.config import SETTINGS, ShimSettings
 from breezeway_shim.dialects.chat_completions import handler as chat_completions
 from breezeway_shim.dialects.conversations import handler as conversations
@@ -27,15 +28,15 @@ def build_app(settings: ShimSettings, backend: Backend) -> web.Application:
 
     Run it with `handler_cancellation=True`: a client that leaves must cancel its handler.
     """
-    app = web.Application(
-        middlewares=[identify, observe, shape_errors, check_origin], client_max_size=settings.max_body_bytes
-    )
+    app = web.Application(middlewares=[identify, observe, shape_errors, check_origin, count_bodies])
     app[SETTINGS] = settings
+    app[BODY_BUDGET] = BodyBudget(settings)
     app[BACKEND] = backend
     app[METRICS] = ShimMetrics(_shared_metrics())
     app.cleanup_ctx.append(_close_backend)
     app.on_response_prepare.append(add_headers)
     app.on_response_prepare.append(note_stream)
+    app.on_response_prepare.append(give_back_body)
     for dialect in (
         index,
         health,

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 from aiohttp import web
 
+from breezeway_shim.body_budget import BODY_BUDGET
 from breezeway_shim.config import SETTINGS
 from breezeway_shim.errors import RequestError
 
@@ -18,25 +19,43 @@ _PLACE = re.compile(r"(?P<fault>.*?) - at `(?:key in )?\$\.?(?P<path>[^`]*)`$", 
 
 
 async def read_body(request: web.Request) -> bytes:
-    """The whole body. Raises `RequestError` 413 as soon as it is known to be too large, 408 where it does not come."""
+    """The whole body, which is read once.
+
+    Raises `RequestError` 413 as soon as it is known to be too large, 408 where it does not come, and `ApiError` 503
+    where too much of other bodies is held already.
+    """
     settings = request.app[SETTINGS]
     limit = settings.max_body_bytes
     if (request.content_length or 0) > limit:
         raise body_too_large(limit)
+    if (refusal := request.app[BODY_BUDGET].refusal(request)) is not None:
+        raise refusal
     try:
         if request.content.is_eof():
             # As most: the whole body came along with the headers.
-            return await request.read()
+            return await _read(request, limit)
         async with asyncio.timeout(settings.http_body_seconds):
-            return await request.read()
+            return await _read(request, limit)
     except TimeoutError as error:
         message = f"The request body did not come within {settings.http_body_seconds:g} seconds."
         raise RequestError(message, code="request_timeout", status=408) from error
-    except web.HTTPRequestEntityTooLarge as error:
-        raise body_too_large(limit) from error
     except web.RequestPayloadError as error:
         message = "The request body is not framed or not encoded as its headers say."
         raise RequestError(message, code="malformed_request") from error
+
+
+async def _read(request: web.Request, limit: int) -> bytes:
+    # Not aiohttp's own way: that lets each connection buffer as much as a body may have before anybody counts it.
+    budget = request.app[BODY_BUDGET]
+    chunks: list[bytes] = []
+    size = 0
+    while chunk := await request.content.readany():
+        size += len(chunk)
+        if size > limit:
+            raise body_too_large(limit)
+        budget.take(request, size)
+        chunks.append(chunk)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
 def body_too_large(limit: int) -> RequestError:

@@ -37,6 +37,11 @@ class ShimSettings(BaseSettings):
     log_format: LogFormat = Field(default="text", description="how log lines look: text for people, json for machines")
     access_log: bool = Field(default=True, description="whether the shim logs a line for each request")
     max_body_bytes: int = Field(default=32 * 1024 * 1024, ge=1, description="the largest request body, in bytes")
+    http_max_bodies_bytes: int = Field(
+        default=256 * 1024 * 1024,
+        ge=0,
+        description="bytes of request bodies over 64 KiB that wait for their answers to begin; more are answered 503",
+    )
     http_max_connections: int = Field(
         default=10_000, ge=1, description="connections to a shim at once; more are answered 503"
     )

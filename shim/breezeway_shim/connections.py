@@ -1,6 +1,8 @@
 """The HTTP port's connections: how many there may be, how long each may take, and what is answered to no HTTP."""
 
 import asyncio
+import socket
+import struct
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
@@ -8,6 +10,7 @@ import structlog
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import LineTooLong
 
+from breezeway_shim.body_budget import BODY_BUDGET, BodyBudget
 from breezeway_shim.config import ShimSettings
 from breezeway_shim.errors import ApiError, internal_error
 from breezeway_shim.refusals import (
@@ -26,6 +29,7 @@ _Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 # sends makes its system forget what it has got. So a little more is taken and thrown away.
 _LINGERING_SECONDS = 2.0
 _FULL_SECONDS = 1.0
+_NO_LINGERING = struct.pack("ii", 1, 0)
 _SWEEPS = 4
 _LONGEST_SWEEP = 5.0
 _log = structlog.get_logger(__name__)
@@ -48,7 +52,7 @@ class Runner(web.AppRunner):
     async def _make_server(self) -> web.Server:
         plain = await super()._make_server()
         return ConnectionServer(
-            _with_expectations(plain.request_handler, self._settings.max_body_bytes),
+            _with_expectations(plain.request_handler, self._settings.max_body_bytes, self.app[BODY_BUDGET]),
             self._settings,
             request_factory=plain.request_factory,
             **self._kwargs,
@@ -147,7 +151,7 @@ class Connection(web.RequestHandler):
             self._stuck_since = now
         elif now - self._stuck_since >= settings.http_write_seconds:
             # The run of a stream that ends here goes on or not as its caller wished, like that of any who leaves.
-            wire.abort()
+            _reset(wire)
         self._unsent = unsent
         if self._owed_since is not None and now - self._owed_since >= settings.http_header_seconds:
             self._end_with(too_slow(settings.http_header_seconds))
@@ -181,12 +185,23 @@ class Connection(web.RequestHandler):
             wire.close()
 
 
-def _with_expectations(handler: _Handler, max_body_bytes: int) -> _Handler:
+def _reset(wire: asyncio.Transport) -> None:
+    """End the connection, and have the system forget what it still has for the client.
+
+    Without this it would hold megabytes for minutes, and offer them to one who takes nothing.
+    """
+    wire.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGERING)
+    wire.abort()
+
+
+def _with_expectations(handler: _Handler, max_body_bytes: int, budget: BodyBudget) -> _Handler:
     """The handler, with `Expect` looked at first: aiohttp itself asks even for a body that is too large."""
 
     def handle(request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
-        if hdrs.EXPECT in request.headers and (error := refused_expectation(request, max_body_bytes)) is not None:
-            return _refuse(error)
+        if hdrs.EXPECT in request.headers:
+            error = refused_expectation(request, max_body_bytes, budget)
+            if error is not None:
+                return _refuse(error)
         return handler(request)
 
     return handle

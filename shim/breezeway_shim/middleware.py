@@ -3,7 +3,7 @@
 import uuid
 
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 from breezeway.telemetry.logs import REQUEST_ID as REQUEST_ID_FORM
 
@@ -75,7 +75,7 @@ def error_response(error: ApiError) -> web.Response:
         content_type="application/json",
         headers=error.headers,
     )
-    if error.status in _ENDS_CONNECTION:
+    if error.status in _ENDS_CONNECTION or hdrs.CONNECTION in error.headers:
         response.force_close()
     return response
 

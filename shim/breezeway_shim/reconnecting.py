@@ -19,6 +19,7 @@ _LONGEST_PAUSE = 2.0
 # The channel gives up an attempt to connect long before this, so a call that was open for longer was connected.
 _CONNECTED_SECONDS = 5.0
 
+_RUN_ID = "breezeway-run-id"
 _TERMINAL = frozenset({"run_completed", "run_incomplete", "run_failed", "run_cancelled"})
 
 
@@ -89,6 +90,7 @@ async def follow_through(  # noqa: C901  one loop over the ways in which a call 
     whose leaving the server cannot see; `leave` is told the run then. Raises `ApiError`.
     """
     events: Events = ()
+    run_id = ""  # of a run whose first call was lost
     loop = asyncio.get_running_loop()
     call, lost = begin(), False
     try:
@@ -106,7 +108,8 @@ async def follow_through(  # noqa: C901  one loop over the ways in which a call 
                     patience.recovered()
                 if lost and error.code() is grpc.StatusCode.NOT_FOUND:
                     raise run_gone() from error
-                goes_on = server_lost(error) and (events or may_begin_again(error))
+                run_id = events[-1].run_id if events else run_id or _named_run(error)
+                goes_on = server_lost(error) and (run_id or may_begin_again(error))
                 if not (goes_on and await patience.lasts()):
                     raise rpc_failed(error, field_to_param) from error
             else:
@@ -118,11 +121,16 @@ async def follow_through(  # noqa: C901  one loop over the ways in which a call 
             finally:
                 call.cancel()
             lost = True
-            call = follow(events[-1].run_id, events[-1].sequence) if events else begin()
+            call = follow(run_id, events[-1].sequence if events else 0) if run_id else begin()
     except (asyncio.CancelledError, GeneratorExit):
-        if lost and events and events[-1].WhichOneof("kind") not in _TERMINAL:
-            await leave(events[-1].run_id)
+        if run_id and not (events and events[-1].WhichOneof("kind") in _TERMINAL):
+            await leave(run_id)
         raise
+
+
+def _named_run(error: grpc.aio.AioRpcError) -> str:
+    """Return the run that a call which ended before its first event has begun, where the server tells."""
+    return str((error.trailing_metadata() or grpc.aio.Metadata()).get(_RUN_ID, ""))
 
 
 def _newer(events: Events, others: Events) -> Events:

@@ -6,6 +6,7 @@ from http import HTTPStatus
 from aiohttp import hdrs, web
 
 from breezeway_shim.body import body_too_large
+from breezeway_shim.body_budget import BodyBudget
 from breezeway_shim.errors import INVALID_REQUEST, SERVER_ERROR, ApiError
 from breezeway_shim.middleware import SECURITY_HEADERS
 
@@ -38,12 +39,14 @@ def malformed(status: int, *, too_long: bool) -> ApiError:
     return ApiError(status, INVALID_REQUEST, "malformed_request", "The request is not HTTP as it should be.")
 
 
-def refused_expectation(request: web.BaseRequest, max_body_bytes: int) -> ApiError | None:
+def refused_expectation(request: web.BaseRequest, max_body_bytes: int, budget: BodyBudget) -> ApiError | None:
     """The answer to a caller who asks first whether to send a body, where the answer is no."""
     if request.headers[hdrs.EXPECT].lower() != "100-continue":
         message = "Expect may ask for 100-continue and for nothing else."
         return ApiError(417, INVALID_REQUEST, "expectation_failed", message)
-    return body_too_large(max_body_bytes) if (request.content_length or 0) > max_body_bytes else None
+    if (request.content_length or 0) > max_body_bytes:
+        return body_too_large(max_body_bytes)
+    return budget.refusal(request)
 
 
 def early_answer(error: ApiError, request_id: str) -> web.Response:

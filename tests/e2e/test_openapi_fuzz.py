@@ -119,7 +119,7 @@ def test_every_operation_answers_as_it_is_documented(own: System, subtests: pyte
     # What is deleted cannot be asked for any more.
     for operation in sorted(operations_of(own), key=lambda operation: operation.method == "delete"):
         with subtests.test(operation.label):
-            conforms(operation, schemathesis.GenerationMode.POSITIVE, made, bounded(4))
+            conforms(operation, schemathesis.GenerationMode.POSITIVE, made, bounded(3))
         with subtests.test(operation.label, mode="negative"):
             try:
                 conforms(operation, schemathesis.GenerationMode.NEGATIVE, made, bounded(2))

@@ -35,6 +35,13 @@ def test_the_banner_says_where_things_are(system: System) -> None:
     assert "curl -N" in text
 
 
+def test_ctrl_c_stops_in_order_and_says_what_is_waited_for(idle: System) -> None:
+    idle.start()
+    assert idle.interrupt() == 0
+    assert idle.output.text.count("Ctrl-C again stops at once") == 1
+    assert "Traceback" not in idle.output.text
+
+
 @pytest.mark.parametrize(
     ("command", "variable"),
     [
@@ -68,6 +75,18 @@ def test_a_broken_file_ends_the_start_and_names_the_key(tmp_path: Path) -> None:
     assert "agents.a.modle" in output
     assert str(tmp_path / "breezeway.toml") in output
     assert "Traceback" not in output
+
+
+@pytest.mark.parametrize("command", ["serve", "shim"])
+def test_a_broken_table_of_the_shim_ends_the_start_and_names_every_key(tmp_path: Path, command: str) -> None:
+    system = System(tmp_path, config='[shim]\nkeepalive_seconds = "many"\nbogus = 1')
+    status, output = _run(system, command)
+    system.close()
+    assert status == BAD_CONFIGURATION
+    file = str(tmp_path / "breezeway.toml")
+    assert [line.startswith(file) for line in output.splitlines()] == [True, True], output
+    assert "shim.keepalive_seconds" in output
+    assert "shim.bogus: is not a setting" in output
 
 
 def test_a_broken_variable_of_the_shim_is_named(idle: System) -> None:

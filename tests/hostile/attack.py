@@ -5,6 +5,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+from typing import Self
 
 import grpc
 
@@ -15,6 +16,8 @@ _ANSWER_SECONDS = 20.0
 _SHARE_OF_RPC = 0.2
 _SHARE_OF_NOISE = 0.05
 _KEPT_FAULTS = 20
+# Requests that are not whole, and are waited for beside the others until the server has enough of them.
+_MOST_WAITED_FOR = 200
 # What a caller is never to be told for what it sent; UNKNOWN is what grpcio says where a handler breaks.
 _OUR_FAULTS = {
     grpc.StatusCode.UNKNOWN,
@@ -32,6 +35,12 @@ class Outcome:
     grpc: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
 
+    def __iadd__(self, other: Self) -> Self:
+        self.http += other.http
+        self.grpc += other.grpc
+        self.faults += other.faults
+        return self
+
     def blame(self, what: str) -> None:
         """Note a fault."""
         if len(self.faults) < _KEPT_FAULTS:
@@ -42,7 +51,14 @@ async def attack(http_port: int, grpc_port: int, *, requests: int, seed: str, cl
     """Send that many requests, drawn from `seed`, by as many clients at a time."""
     outcome = Outcome()
     left = iter(range(requests))
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{grpc_port}") as channel:
+    places = asyncio.Semaphore(_MOST_WAITED_FOR)
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{grpc_port}") as channel, asyncio.TaskGroup() as tasks:
+
+        async def wait_for(request: Hostile) -> None:
+            try:
+                await _attack_http(http_port, request, outcome)
+            finally:
+                places.release()
 
         async def client(number: int) -> None:
             random = Random(f"{seed}/{number}")  # noqa: S311 - to be had again is what it is for
@@ -57,10 +73,14 @@ async def attack(http_port: int, grpc_port: int, *, requests: int, seed: str, cl
                     outcome.grpc[status.name] += 1
                     if status in _OUR_FAULTS:
                         outcome.blame(f"gRPC {method.full_name} answered {status.name} to {data[:300]!r}")
+                elif (request := hostile_request(random)).whole:
+                    await _attack_http(http_port, request, outcome)
                 else:
-                    await _attack_http(http_port, hostile_request(random), outcome)
+                    await places.acquire()
+                    tasks.create_task(wait_for(request))
 
-        await asyncio.gather(*map(client, range(clients)))
+        for number in range(clients):
+            tasks.create_task(client(number))
     return outcome
 
 
@@ -77,17 +97,11 @@ async def _attack_http(port: int, request: Hostile, outcome: Outcome) -> None:
     try:
         writer.write(request.data)
         await writer.drain()
-        if not request.whole:
-            # There may be an answer or none; one that comes at once is looked at.
-            async with asyncio.timeout(0.02):
-                outcome.http[_checked(await _status(reader), request, outcome)] += 1
-            return
         async with asyncio.timeout(_ANSWER_SECONDS):
             outcome.http[_checked(await _status(reader), request, outcome)] += 1
     except TimeoutError:
         outcome.http["none"] += 1
-        if request.whole:
-            outcome.blame(f"no answer to {request.data[:500]!r}")
+        outcome.blame(f"no answer to {request.data[:500]!r}")
     except (ConnectionError, asyncio.IncompleteReadError):
         outcome.http["closed"] += 1
         if request.whole:
@@ -98,7 +112,9 @@ async def _attack_http(port: int, request: Hostile, outcome: Outcome) -> None:
 
 async def _status(reader: asyncio.StreamReader) -> str:
     """The status of the answer, the first line of which is all that this reads."""
-    line = await reader.readuntil(b"\r\n")
+    while (line := await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 100 "):
+        # Only that the body may come; the answer is what comes then.
+        await reader.readuntil(b"\r\n")
     return line.split(b" ", 2)[1].decode("latin-1")
 
 

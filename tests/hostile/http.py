@@ -63,7 +63,10 @@ _BROKEN_FRAMES = (
 
 
 class Hostile(NamedTuple):
-    """What to send. Nothing may come back where the request is not `whole`, or only framed in a way of its own."""
+    """What to send. One that is not `whole` may be answered only when the server has waited long enough for the rest.
+
+    Or its connection may be closed without a word; nobody is owed one for what is no request.
+    """
 
     data: bytes
     whole: bool = True

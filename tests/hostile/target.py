@@ -14,6 +14,9 @@ _ENVIRON = {
     # What is kept on purpose for minutes would look like growth.
     "BREEZEWAY_MEMORY_RUN_SECONDS": "1",
     "BREEZEWAY_LOG_FORMAT": "json",
+    # What is not whole is to be answered soon, and not after a minute.
+    "BREEZEWAY_HTTP_HEADER_SECONDS": "0.5",
+    "BREEZEWAY_HTTP_BODY_SECONDS": "0.5",
 }
 _SECONDS = 30.0
 

@@ -15,7 +15,7 @@ from tests.hostile.rpc import METHODS, call, garbage_for
 from tests.hostile.target import PROCESSES, check_log, check_served, serving
 from tests.support.system import System
 
-_MOST_GROWTH = 32 * 1024 * 1024
+_MOST_GROWTH = 8 * 1024 * 1024
 _OUR_FAULTS = {grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNAVAILABLE}
 _NO_MESSAGE = b"\x0b"
 
@@ -29,13 +29,14 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 
 def test_no_request_is_answered_as_a_fault_of_ours(target: System) -> None:
     pids = {module: target.pid_of(module) for module in PROCESSES}
-    asyncio.run(attack(target.http_port, target.grpc_port, requests=500, seed="warm-up"))
+    asyncio.run(attack(target.http_port, target.grpc_port, requests=2500, seed="warm-up"))
     before = {module: resident_bytes(pid) for module, pid in pids.items()}
-    outcome = asyncio.run(attack(target.http_port, target.grpc_port, requests=4000, seed="attack"))
+    outcome = asyncio.run(attack(target.http_port, target.grpc_port, requests=2500, seed="attack"))
     assert outcome.faults == []
     assert check_served(target) == []
     assert {module: target.pid_of(module) for module in PROCESSES} == pids
     for module, pid in pids.items():
+        # What caches hold, and what is kept on purpose, was there before.
         assert resident_bytes(pid) - before[module] < _MOST_GROWTH
 
 

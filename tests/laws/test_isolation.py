@@ -180,9 +180,17 @@ class IsolationMachine(RuleBasedStateMachine):
             order = f"order-{self.count:06}"
             run = run_service_pb2.CreateRunRequest(spec=spec, input=[said(secret)], request_id=order)
             made = await self._reply(tenant, "RunService", "CreateRun", run)
+            if spec.agent == "plain":
+                # Whether one is still under way is answered in a way of its own, and must not be a matter of time.
+                await self._ended(tenant, made.run.id)
             known.setdefault("run", []).append(made.run.id)
             known.setdefault("request", []).append(order)
             known.setdefault("item", []).extend(item.id for item in made.run.input)
+
+    async def _ended(self, tenant: str, run_id: str) -> None:
+        rpc = stream_service_pb2.DESCRIPTOR.services_by_name["StreamService"].methods_by_name["FollowRun"]
+        outcome = await self._call(tenant, rpc, stream_service_pb2.FollowRunRequest(run_id=run_id))
+        assert outcome.code is grpc.StatusCode.OK, outcome.text
 
     @rule(tenant=st.sampled_from(TENANTS), kind=st.sampled_from(["run", "conversation", "job"]))
     def adds(self, tenant: str, kind: str) -> None:
@@ -196,7 +204,12 @@ class IsolationMachine(RuleBasedStateMachine):
         for path in chosen:
             kind = _kind(path)
             own = data.draw(st.booleans()) if len(chosen) > 1 and path != chosen[0] else False
+            if kind == "request" and not own:
+                # A new one, because the name of a request that an attacker has used before is the attacker's own.
+                self.loop.run(self._add(victim, "run"))
             ids = self.ids[attacker if own else victim][kind]
+            if kind == "request" and not own:
+                ids = ids[-1:]
             # A name that a caller chose is each tenant's own: whoever uses it in a run has such a conversation then.
             foreign[path] = data.draw(
                 st.sampled_from([each for each in ids if own or kind != "conversation" or each.startswith("conv_")])
@@ -220,6 +233,9 @@ class IsolationMachine(RuleBasedStateMachine):
         assert f"secret of {victim}" not in tried.text
         for reply in tried.replies:
             assert f"secret of {victim}".encode() not in reply.SerializeToString()
+            if (run := getattr(reply, "run", None)) is not None and run.spec.agent == "plain":
+                # The twin must not find it under way.
+                await self._ended(attacker, run.id)
         twin = await self._call(attacker, probe.rpc, _request(probe, missing))
         assert (tried.code, _blind(tried.text, foreign)) == (twin.code, _blind(twin.text, missing)), probe.rpc.full_name
         assert await self._view(victim) == before

@@ -216,7 +216,7 @@ class LogMachine(RuleBasedStateMachine):
                 if not known.gone:
                     self.finish(known, "end")
                     self.loop.run(self._look(known))
-            assert self.stack.supervisor.active == 0
+            assert not list(self.stack.supervisor.under_way)
             self.loop.run(self.exits.aclose())
         self.loop.close()
         shutil.rmtree(self.directory)

@@ -37,6 +37,20 @@ def test_without_anything_it_serves_on_loopback_and_stores_in_the_users_data(
     assert load_settings({}, {}, FILE).data_dir == tmp_path / ".local" / "share" / "breezeway"
 
 
+def test_all_faults_are_named_at_once_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BREEZEWAY_DRAIN_SECONDS", "soon")
+    with pytest.raises(ConfigError) as caught:
+        load_settings({"max_rums": 1, "max_runs": 0}, {"grpc_listen": "nonsense"}, FILE)
+    places = [line.split(": ")[:-1] for line in str(caught.value).splitlines()]
+    assert sorted(places) == [
+        ["--grpc-listen"],
+        ["BREEZEWAY_DRAIN_SECONDS"],
+        [FILE, "server.max_rums"],
+        [FILE, "server.max_runs"],
+    ]
+    assert "--grpc-listen: must be host:port." in str(caught.value)
+
+
 def test_a_key_that_is_no_setting_is_named() -> None:
     with pytest.raises(ConfigError, match=r"breezeway.toml: server.max_rums: is not a setting"):
         load_settings({"max_rums": 1}, {}, FILE)

@@ -5,12 +5,13 @@ import gzip
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from breezeway.v1 import event_pb2
 from breezeway.v1.agent_registry_service_pb2 import ListAgentsResponse
 
+from tests.shim.wire import Wire, connected, head
 from tests.support.fake_server import FakeServer
 from tests.support.logs import read_log
 from tests.support.shim import serve_shim
@@ -20,78 +21,16 @@ LIMIT = 100_000
 POSTS = [CHAT, "/v1/responses", "/v1/conversations", "/v1/runs", "/api/runs", "/api/runs:stream", "/api/profiles"]
 
 
-class Wire:
-    """A connection that says exactly what it is told to."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader = reader
-        self._writer = writer
-
-    async def send(self, data: bytes) -> None:
-        self._writer.write(data)
-        await self._writer.drain()
-
-    async def answer(self) -> "Answer":
-        """The next answer, which has a length."""
-        head = await self.reader.readuntil(b"\r\n\r\n")
-        first, *lines = head.decode("latin-1").strip().split("\r\n")
-        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
-        body = await self.reader.readexactly(int(headers.get("content-length", 0)))
-        return Answer(int(first.split()[1]), headers, body)
-
-    async def closed(self) -> bytes:
-        """What still comes until the other side closes."""
-        rest = b""
-        try:
-            while more := await self.reader.read(65536):
-                rest += more
-        except ConnectionResetError:
-            pass
-        return rest
-
-
-class Answer(NamedTuple):
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def code(self) -> str:
-        """Of an error in OpenAI's shape, which it has to be, or in that of the native calls."""
-        said = json.loads(self.body)
-        if "error" not in said:
-            assert set(said) == {"code", "message", "details"}, said
-            return str(said["code"])
-        assert set(said["error"]) == {"message", "type", "param", "code"}
-        assert self.headers["x-request-id"]
-        assert self.headers["x-content-type-options"] == "nosniff"
-        return str(said["error"]["code"])
-
-
-@asynccontextmanager
-async def connected(url: str, **options: Any) -> AsyncIterator[Wire]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]), **options)
-    try:
-        yield Wire(reader, writer)
-    finally:
-        writer.close()
-
-
 @asynccontextmanager
 async def limited(server: FakeServer, **settings: Any) -> AsyncIterator[str]:
     async with serve_shim(server.target, max_body_bytes=LIMIT, **settings) as url:
         yield url
 
 
-def _head(path: str, *headers: str, method: str = "POST") -> bytes:
-    lines = [f"{method} {path} HTTP/1.1", "Host: localhost", "Content-Type: application/json", *headers]
-    return "".join(f"{line}\r\n" for line in lines).encode() + b"\r\n"
-
-
 @pytest.mark.parametrize("path", POSTS)
 async def test_a_body_that_says_it_is_too_large_is_refused_unread(shim_url: str, path: str) -> None:
     async with connected(shim_url) as wire:
-        await wire.send(_head(path, "Content-Length: 100001"))
+        await wire.send(head(path, "Content-Length: 100001"))
         answer = await wire.answer()
     assert answer.status == 413
     assert answer.code in {"body_too_large", "8", "3"}
@@ -102,7 +41,7 @@ async def test_a_body_that_says_it_is_too_large_is_refused_unread(shim_url: str,
 async def test_a_chunked_body_is_read_to_the_limit_and_no_further(shim_url: str, path: str) -> None:
     async with connected(shim_url) as wire:
         # The chunk never ends, and the answer comes all the same.
-        await wire.send(_head(path, "Transfer-Encoding: chunked") + b"fffffff\r\n" + b"x" * (LIMIT + 1))
+        await wire.send(head(path, "Transfer-Encoding: chunked") + b"fffffff\r\n" + b"x" * (LIMIT + 1))
         answer = await wire.answer()
         assert (answer.status, answer.headers["connection"]) == (413, "close")
         assert await wire.closed() == b""
@@ -111,14 +50,14 @@ async def test_a_chunked_body_is_read_to_the_limit_and_no_further(shim_url: str,
 async def test_a_small_body_that_unfolds_is_refused(shim_url: str) -> None:
     bomb = gzip.compress(b" " * 50_000_000)
     async with connected(shim_url) as wire:
-        await wire.send(_head(CHAT, "Content-Encoding: gzip", f"Content-Length: {len(bomb)}") + bomb)
+        await wire.send(head(CHAT, "Content-Encoding: gzip", f"Content-Length: {len(bomb)}") + bomb)
         answer = await wire.answer()
     assert (answer.status, answer.code) == (413, "body_too_large")
 
 
 async def test_a_body_that_is_not_encoded_as_it_says_is_a_fault_of_its_sender(shim_url: str) -> None:
     async with connected(shim_url) as wire:
-        await wire.send(_head(CHAT, "Content-Encoding: gzip", "Content-Length: 5") + b"plain")
+        await wire.send(head(CHAT, "Content-Encoding: gzip", "Content-Length: 5") + b"plain")
         answer = await wire.answer()
     assert (answer.status, answer.code) == (400, "malformed_request")
 
@@ -130,7 +69,7 @@ async def test_a_body_that_is_not_encoded_as_it_says_is_a_fault_of_its_sender(sh
 )
 async def test_who_asks_before_sending_is_told_no(shim_url: str, expectation: str, length: int, status: int) -> None:
     async with connected(shim_url) as wire:
-        await wire.send(_head(CHAT, f"Expect: {expectation}", f"Content-Length: {length}"))
+        await wire.send(head(CHAT, f"Expect: {expectation}", f"Content-Length: {length}"))
         answer = await wire.answer()
         assert answer.status == status
         assert answer.code
@@ -139,16 +78,16 @@ async def test_who_asks_before_sending_is_told_no(shim_url: str, expectation: st
 
 async def test_who_asks_before_sending_is_told_to_go_on(shim_url: str) -> None:
     async with connected(shim_url) as wire:
-        await wire.send(_head(CHAT, "Expect: 100-continue", "Content-Length: 2"))
+        await wire.send(head(CHAT, "Expect: 100-continue", "Content-Length: 2"))
         assert (await wire.answer()).status == 100
         await wire.send(b"{}")
         assert (await wire.answer()).status == 400
 
 
 async def test_headers_that_drip_are_not_waited_for(server: FakeServer) -> None:
-    async with limited(server, http_header_seconds=0.2) as url, connected(url) as wire:
-        await wire.send(b"GET /health HTTP/1.1\r\n")
-        dripping = asyncio.create_task(_drip(wire))
+    async with limited(server, http_header_seconds=0.2) as url, connected(url) as wire, connected(url) as other:
+        await wire.send(b"GET /health HTTP/1.1\r\nX: ")
+        dripping = asyncio.create_task(_drip(wire, other))
         try:
             answer = await wire.answer()
             assert (answer.status, answer.code) == (408, "request_timeout")
@@ -158,15 +97,17 @@ async def test_headers_that_drip_are_not_waited_for(server: FakeServer) -> None:
             await asyncio.gather(dripping, return_exceptions=True)
 
 
-async def _drip(wire: Wire) -> None:
+async def _drip(wire: Wire, other: Wire) -> None:
+    """A byte of a header for each request that somebody else makes meanwhile."""
     while True:
-        await wire.send(b"X: y\r\n")
-        await asyncio.sleep(0.02)
+        await wire.send(b"y")
+        await other.send(head("/", method="GET"))
+        await other.answer()
 
 
 async def test_headers_that_drip_after_a_whole_request_are_not_waited_for_either(server: FakeServer) -> None:
     async with limited(server, http_header_seconds=0.2) as url, connected(url) as wire:
-        await wire.send(_head("/", method="GET"))
+        await wire.send(head("/", method="GET"))
         assert (await wire.answer()).status == 200
         await wire.send(b"GET ")
         assert (await wire.answer()).status == 408
@@ -181,7 +122,7 @@ async def test_who_says_nothing_is_shown_out(server: FakeServer) -> None:
 
 async def test_who_has_been_served_may_stay_a_while(server: FakeServer) -> None:
     async with limited(server, http_header_seconds=0.1, http_idle_seconds=0.5) as url, connected(url) as wire:
-        await wire.send(_head("/", method="GET"))
+        await wire.send(head("/", method="GET"))
         assert (await wire.answer()).status == 200
         # Nothing is owed, so nothing is said when it is over.
         async with asyncio.timeout(10):
@@ -191,7 +132,7 @@ async def test_who_has_been_served_may_stay_a_while(server: FakeServer) -> None:
 @pytest.mark.parametrize("path", [CHAT, "/api/runs"])
 async def test_a_body_that_drips_is_not_waited_for(server: FakeServer, path: str) -> None:
     async with limited(server, http_body_seconds=0.2) as url, connected(url) as wire:
-        await wire.send(_head(path, "Content-Length: 1000") + b"{")
+        await wire.send(head(path, "Content-Length: 1000") + b"{")
         answer = await wire.answer()
         assert (answer.status, answer.headers["connection"]) == (408, "close")
         await wire.closed()
@@ -200,17 +141,17 @@ async def test_a_body_that_drips_is_not_waited_for(server: FakeServer, path: str
 async def test_one_connection_too_many_is_told_so(server: FakeServer) -> None:
     async with limited(server, http_max_connections=2) as url, connected(url) as first, connected(url) as second:
         for wire in (first, second):
-            await wire.send(_head("/", method="GET"))
+            await wire.send(head("/", method="GET"))
             assert (await wire.answer()).status == 200
         async with connected(url) as third:
-            await third.send(_head("/", method="GET"))
+            await third.send(head("/", method="GET"))
             answer = await third.answer()
             assert (answer.status, answer.code) == (503, "too_many_connections")
             assert answer.headers["retry-after"] == "1"
             assert await third.closed() == b""
         async with connected(url) as silent:
             assert await silent.closed() == b""
-        await first.send(_head("/", method="GET"))
+        await first.send(head("/", method="GET"))
         assert (await first.answer()).status == 200
 
 
@@ -218,7 +159,7 @@ async def test_a_place_that_is_left_is_free(server: FakeServer) -> None:
     async with limited(server, http_max_connections=1) as url:
         for _ in range(3):
             async with connected(url) as wire:
-                await wire.send(_head("/", "Connection: close", method="GET"))
+                await wire.send(head("/", "Connection: close", method="GET"))
                 assert (await wire.answer()).status == 200
                 await wire.closed()
 
@@ -296,7 +237,7 @@ async def test_a_reader_that_takes_nothing_is_cut_off_and_its_run_goes_on(server
     body = {"model": "m", "messages": [{"role": "user", "content": "x"}], "stream": True, "store": True}
     encoded = json.dumps(body).encode()
     async with limited(server, http_write_seconds=0.5) as url, connected(url, limit=1024) as wire:
-        await wire.send(_head(CHAT, f"Content-Length: {len(encoded)}") + encoded)
+        await wire.send(head(CHAT, f"Content-Length: {len(encoded)}") + encoded)
         await wire.reader.readuntil(b"\r\n\r\n")
         # Nothing is read from here on; the call ends all the same, as that of one who left.
         async with asyncio.timeout(20):

@@ -151,7 +151,7 @@ class Stack:
     ) -> str:
         """Have a run of agent "scripted" accepted."""
         wanted = run_spec(**spec)
-        return await self.supervisor.create(
+        return await self.supervisor.intake.create(
             TENANT, wanted, [said(text)], request_id=request_id, request_hash=request_hash
         )
 

@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
-START_SECONDS = 30.0
-STOP_SECONDS = 30.0
+# Of a machine that has other things to do.
+START_SECONDS = 60.0
+STOP_SECONDS = 60.0
 _READY = "Breezeway is ready."
 _OURS = re.compile(r"BREEZEWAY_|OPENAI_|XDG_DATA_HOME")
 
@@ -144,6 +145,10 @@ class System:
     def terminate(self) -> int:
         """SIGTERM, and the exit status once the drain is over."""
         return self._end(signal.SIGTERM)
+
+    def interrupt(self) -> int:
+        """SIGINT, as Ctrl-C sends it, and the exit status once the drain is over."""
+        return self._end(signal.SIGINT)
 
     def kill(self) -> None:
         """SIGKILL to all of it, as when a machine is lost; returns once nothing of it is left."""

@@ -1,12 +1,18 @@
 """What the commands read before they start: the TOML file, and the settings of server and shim in it."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
 
 from breezeway_server.agents.config import read_document
 from breezeway_server.agents.errors import ConfigError
-from breezeway_server.config import ServerSettings, load_settings
+from breezeway_server.config import ServerSettings, load_settings, settings_faults, unknown_settings
+
+if TYPE_CHECKING:
+    from breezeway_shim.config import ShimSettings
 
 _TABLES = frozenset({"agents", "mcp", "server", "shim"})
 
@@ -36,6 +42,28 @@ def server_settings(document: Document, config: Path | None, flags: Mapping[str,
         raise ConfigError(f"{source_of(config)}: server: must be a table; write [server].")
     given = {name: value for name, value in flags.items() if value is not None}
     return load_settings(table, given, source_of(config))
+
+
+def shim_settings(document: Document, config: Path | None, flags: Mapping[str, Any]) -> "ShimSettings":
+    """The shim's settings, as `server_settings` gives the server's. Raises `ConfigError` that names every fault."""
+    from breezeway_shim.config import ShimSettings  # noqa: PLC0415 - the server must not load the shim
+
+    variables = shim_variables(document, config)
+    place = f"{source_of(config)}: shim"
+    unknown = unknown_settings(document.get("shim", {}), ShimSettings, place)
+    of_file = {
+        name: variables[variable]
+        for name in ShimSettings.model_fields
+        if (variable := f"BREEZEWAY_{name.upper()}") in variables and variable not in os.environ
+    }
+    given = {name: value for name, value in flags.items() if value is not None}
+    try:
+        settings = ShimSettings(**of_file | given)
+    except ValidationError as error:
+        raise ConfigError("\n".join([*unknown, *settings_faults(error, given, place)])) from error
+    if unknown:
+        raise ConfigError("\n".join(unknown))
+    return settings
 
 
 def shim_variables(document: Document, config: Path | None) -> dict[str, str]:

@@ -19,7 +19,9 @@ def listening_fault(listen: str) -> OSError | None:
         return None
 
 
-def taken(listen: str) -> bool:
-    """Whether somebody listens there already."""
+def taken(listen: str, flag: str) -> str:
+    """What to say where somebody listens there already; empty where nobody does. `flag` chooses another address."""
     fault = listening_fault(listen)
-    return fault is not None and fault.errno == errno.EADDRINUSE
+    if fault is None or fault.errno != errno.EADDRINUSE:
+        return ""
+    return f"Cannot listen on {listen}: address already in use; stop what listens there, or choose another {flag}."

@@ -18,11 +18,13 @@ from breezeway_server.cli.configuration import (
     Document,
     read_configuration,
     server_settings,
+    shim_settings,
     shim_variables,
     source_of,
 )
 from breezeway_server.cli.connection import Connection, connected
 from breezeway_server.cli.keys import keys
+from breezeway_server.cli.listening import taken
 from breezeway_server.cli.runs import runs
 from breezeway_server.cli.supervise import BAD_CONFIGURATION, CANNOT_LISTEN, HTTP_LISTEN, supervise
 from breezeway_server.config import ServerSettings
@@ -40,6 +42,7 @@ _http_listen = click.option("--http-listen", metavar="HOST:PORT", help="Where to
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="breezeway", message="%(version)s")
 def main() -> None:
     """Run agents and serve them: OpenAI's REST and SSE outside, gRPC inside, one durable log per run."""
 
@@ -61,6 +64,7 @@ def serve(
     """Serve gRPC and HTTP: a server and its shims, each a process, with a unix socket between."""
     document = _document(config)
     settings = _settings(document, config, {"data_dir": data_dir, "grpc_listen": grpc_listen, "shims": shims})
+    _shim_settings(document, config, {"http_listen": http_listen})
     environ = {**_shim_table(document, config), **os.environ}
     if config is not None:
         environ["BREEZEWAY_CONFIG"] = str(config)
@@ -94,6 +98,9 @@ def server(config: Path | None, data_dir: Path | None, grpc_listen: str | None) 
     document = _document(config)
     settings = _settings(document, config, {"data_dir": data_dir, "grpc_listen": grpc_listen})
     configure_logging(settings.log_format)
+    # gRPC would find out too, and say so in a line of its own library.
+    if fault := taken(settings.grpc_listen, "--grpc-listen"):
+        _give_up(fault, CANNOT_LISTEN)
     # Python agents and tools are looked for beside the file that names them.
     sys.path.insert(0, str(config.parent.resolve() if config is not None else Path.cwd()))
     now = datetime.now(UTC)
@@ -119,7 +126,9 @@ def shim(config: Path | None, http_listen: str | None, grpc_target: str | None) 
     """Serve HTTP alone: turns OpenAI's REST and SSE into gRPC calls of a server."""
     from breezeway_shim.__main__ import main as serve_http  # noqa: PLC0415 - the server must not load the shim
 
-    for name, value in _shim_table(_document(config), config).items():
+    document = _document(config)
+    _shim_settings(document, config, {"http_listen": http_listen, "grpc_target": grpc_target})
+    for name, value in _shim_table(document, config).items():
         os.environ.setdefault(name, value)
     if http_listen is not None:
         os.environ["BREEZEWAY_HTTP_LISTEN"] = http_listen
@@ -171,6 +180,14 @@ def _document(config: Path | None) -> Document:
 def _settings(document: Document, config: Path | None, flags: Mapping[str, Any]) -> ServerSettings:
     try:
         return server_settings(document, config, flags)
+    except ConfigError as error:
+        _give_up(str(error), BAD_CONFIGURATION)
+
+
+def _shim_settings(document: Document, config: Path | None, flags: Mapping[str, Any]) -> None:
+    """End here, with every fault named, where a shim could not start."""
+    try:
+        shim_settings(document, config, flags)
     except ConfigError as error:
         _give_up(str(error), BAD_CONFIGURATION)
 

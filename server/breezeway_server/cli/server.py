@@ -53,7 +53,7 @@ async def serve(settings: ServerSettings, prepare_agents: Callable[[], PreparedA
     prepared = prepare_agents()
     async with running(settings, prepared) as ports:
         names = [info.name for info in prepared.registry.infos]
-        _logger.info("serving", grpc=settings.grpc_listen, ports=ports, agents=names)
+        _logger.info("serving", grpc=settings.grpc_listen, port=ports[0], agents=names)
         # What was loaded stays for good, and runs leave little garbage in cycles: looking less often, and not at what
         # stays, saves about a tenth of the work.
         gc.freeze()
@@ -120,7 +120,7 @@ async def running(settings: ServerSettings, prepared: PreparedAgents) -> AsyncGe
         ports = server.bind(addresses)
         async with metrics_port(settings.metrics_listen, registry), asyncio.TaskGroup() as background:
             writer = background.create_task(log.write())
-            sweeper = background.create_task(supervisor.sweep())
+            sweeper = background.create_task(supervisor.sweeper.run())
             # Runs that are taken up go on with the agents that they began with.
             await profiles.load()
             await supervisor.start()

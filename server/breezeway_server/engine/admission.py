@@ -1,12 +1,12 @@
 """Admission: what a run asks for against what its agent takes and what is there."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from breezeway.v1 import agent_pb2, conversation_pb2, item_pb2, run_pb2
 
 from breezeway_server.agents.base import Agent
 from breezeway_server.agents.registry import AgentRegistry
-from breezeway_server.engine.recorder import identify
+from breezeway_server.engine.item_ids import identify
 from breezeway_server.errors import FailedPrecondition, InvalidRequest, NotFound
 from breezeway_server.events.legal import TERMINAL_STATES
 from breezeway_server.store.base import Store
@@ -81,9 +81,12 @@ async def resolve_references(
 
 
 async def check_call_outputs(
-    store: Store, tenant: str, spec: run_pb2.RunSpec, items: Sequence[item_pb2.Item], before_run_id: str
+    store: Store, tenant: str, spec: run_pb2.RunSpec, items: Sequence[item_pb2.Item], new_run_id: Callable[[], str]
 ) -> None:
-    """Raise `InvalidRequest` where an output answers a call that is nowhere before it."""
+    """Raise `InvalidRequest` where an output answers a call that is nowhere before it.
+
+    `new_run_id` makes the id of a run that comes after all that there are; it is rarely needed.
+    """
     calls: set[str] = set()
     history: Sequence[item_pb2.Item] | None = None
     for index, item in enumerate(items):
@@ -91,7 +94,7 @@ async def check_call_outputs(
             calls.add(item.function_call.call_id)
         elif item.HasField("function_call_output") and item.function_call_output.call_id not in calls:
             if history is None:
-                history = await store.history(tenant, spec, before_run_id)
+                history = await store.history(tenant, spec, new_run_id())
                 calls.update(earlier.function_call.call_id for earlier in history if earlier.HasField("function_call"))
             call_id = item.function_call_output.call_id
             if call_id not in calls:

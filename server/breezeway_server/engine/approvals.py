@@ -14,6 +14,11 @@ from breezeway_server.events.run_log import RunLog
 Granted = Callable[[str], Awaitable[bool]]
 
 
+def scope_of(fold: RunFold) -> str:
+    """Return what leave for the session covers: the run's conversation, or where there is none the run alone."""
+    return fold.spec.conversation_id or fold.run_id
+
+
 class Approvals:
     """What one run has asked leave for; what was decided stands in its log."""
 
@@ -72,7 +77,10 @@ class Approvals:
         if not request_id and len(waiting) == 1:
             request_id = waiting[0]
         if request_id not in self._fold.approvals:
-            message = f"{self._fold.run_id} waits for no approval {request_id[:64]!r}."
+            which = f"no approval {request_id[:64]!r}"
+            if not request_id:
+                which = "several approvals; name one" if waiting else "no approval"
+            message = f"{self._fold.run_id} waits for {which}."
             raise NotFound("APPROVAL_NOT_FOUND", message, field="approval_request_id")
         if request_id not in waiting or self._fold.over:
             message = f"Approval {request_id} was decided before."

@@ -28,10 +28,9 @@ _TOKENS = {
 
 
 class RunMetrics:
-    """Touched when a run begins to answer, calls its model and ends; never for a token."""
+    """Touched when a run begins to answer, calls its model and ends; never for a token. Shown once registered."""
 
-    def __init__(self, registry: CollectorRegistry | None = None) -> None:
-        """Without a registry they are counted, and shown nowhere."""
+    def __init__(self) -> None:
         self.runs = Counter("breezeway_runs", "Runs that have ended, by how.", ["agent", "state"], registry=None)
         self.run_seconds = Histogram(
             "breezeway_run_seconds",
@@ -63,8 +62,6 @@ class RunMetrics:
             registry=None,
         )
         self._agents: dict[str, AgentMetrics] = {}
-        if registry is not None:
-            self.register(registry)
 
     def register(self, registry: CollectorRegistry) -> None:
         """Let the registry show them, after what it has already."""
@@ -100,7 +97,8 @@ class AgentMetrics:
         """Count what was used."""
         self.model_calls.inc(max(usage.model_calls, 1))
         for field, counter in self._tokens:
-            counter.inc(getattr(usage, field))
+            if used := getattr(usage, field):
+                counter.inc(used)
 
     def ended(self, state: run_pb2.RunState.ValueType, seconds: float) -> None:
         """Count a run's end."""

@@ -34,6 +34,8 @@ class Allowance(NamedTuple):
 
     payer: str
     rates: Rates
+    key_id: str = ""
+    """The payer's key, which then names it; empty for one without an id, who is somebody else after a restart."""
 
 
 UNLIMITED: Final = Allowance("", ANY)

@@ -8,23 +8,14 @@ from breezeway.v1 import event_pb2, item_pb2, run_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from breezeway_server.agents import steps
-from breezeway_server.engine.watch import UNWATCHED, Watch
+from breezeway_server.engine.item_ids import identify
+from breezeway_server.engine.watch import Watch
 from breezeway_server.events.fold import RunFold
-from breezeway_server.events.ids import item_id, run_key
 from breezeway_server.events.log import EventLog
 from breezeway_server.events.log_store import NewRun
 from breezeway_server.events.open_item import OpenItem
 from breezeway_server.events.run_log import RunLog
 from breezeway_server.events.text_frames import TextFrames
-
-_PREFIXES = {
-    "message": "msg",
-    "function_call": "fc",
-    "function_call_output": "fco",
-    "reasoning": "rs",
-    "approval_request": "apr",
-    "approval_response": "aps",
-}
 
 _COMPLETED = item_pb2.ITEM_STATUS_COMPLETED
 _INCOMPLETE = item_pb2.ITEM_STATUS_INCOMPLETE
@@ -40,14 +31,6 @@ def total_tokens(usage: run_pb2.Usage) -> int:
     return usage.input_tokens + usage.output_tokens
 
 
-def identify(item: item_pb2.Item, run_id: str, position: int) -> None:
-    """Give an item its id, and the run that it belongs to."""
-    kind = item.WhichOneof("kind")
-    assert kind is not None, "only items of a known kind are taken in"
-    item.id = item_id(_PREFIXES[kind], run_key(run_id), position)
-    item.run_id = run_id
-
-
 class Recorder:
     """Writes the events of one attempt of one run. Nothing may be recorded after one of the four ends."""
 
@@ -59,7 +42,7 @@ class Recorder:
         *,
         output_limit: int,
         spend: Callable[[int], None],
-        watch: Watch = UNWATCHED,
+        watch: Watch,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         """`fold` has taken in all events so far; `output_limit` is in bytes; `clock` gives nanoseconds since 1970.

@@ -14,7 +14,7 @@ from breezeway_server.agents.errors import run_error
 from breezeway_server.agents.steps import ModelCallCompleted
 from breezeway_server.engine.approvals import Approvals, Granted
 from breezeway_server.engine.recorder import Recorder
-from breezeway_server.engine.watch import UNWATCHED, Watch
+from breezeway_server.engine.watch import Watch
 from breezeway_server.errors import Unavailable
 from breezeway_server.events.fold import RunFold
 from breezeway_server.events.run_log import Fenced, RunLog
@@ -22,6 +22,9 @@ from breezeway_server.events.run_log import Fenced, RunLog
 _logger = structlog.get_logger()
 
 Ready = Callable[[], Awaitable[Sequence[item_pb2.Item]]]
+"""Waits until a run may start, and returns the history before it."""
+Work = Agent | run_pb2.RunError
+"""What carries a run out; or the error that it ends with, because nothing can."""
 
 # An agent that is faster than the store waits when so many bytes of its run are not durable yet.
 _BACKLOG = 1024 * 1024
@@ -73,11 +76,11 @@ class Runner:
         fold: RunFold,
         run_log: RunLog,
         recorder: Recorder,
-        work: Agent | run_pb2.RunError,
+        work: Work,
         *,
         granted: Granted,
         time_limit: float,
-        watch: Watch = UNWATCHED,
+        watch: Watch,
     ) -> None:
         """`granted` says whether leave for a tool was given before; `time_limit` is in seconds."""
         self.fold = fold

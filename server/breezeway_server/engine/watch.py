@@ -1,11 +1,10 @@
 """What those who operate the server get to know of one run: its part of the numbers, and its span."""
 
-from typing import Final
-
-from breezeway.telemetry.traces import NO_SPAN, Attributes, Kind, Span
+from breezeway.telemetry.traces import Kind, Span
 from breezeway.v1 import run_pb2
 
-from breezeway_server.engine.metrics import AgentMetrics, RunMetrics
+from breezeway_server.agents.spans import usage_attributes
+from breezeway_server.engine.metrics import AgentMetrics
 from breezeway_server.events.fold import RunFold
 
 _SECOND = 1e9
@@ -33,12 +32,8 @@ class Watch:
             return
         self._metrics.ended(fold.state, max(0.0, (fold.end_time_ns - fold.create_time_ns) / _SECOND))
         if self.span.recorded:
-            self.span.note(_usage(fold.usage))
+            self.span.note(usage_attributes(fold.usage))
         self.span.end(fold.error.reason)
-
-
-UNWATCHED: Final = Watch(RunMetrics().of(""), NO_SPAN)
-"""For runs that nobody looks at."""
 
 
 def run_span(parent: Span, run_id: str, spec: run_pb2.RunSpec, attempt: int) -> Span:
@@ -53,12 +48,3 @@ def run_span(parent: Span, run_id: str, spec: run_pb2.RunSpec, attempt: int) -> 
     if spec.conversation_id:
         attributes["gen_ai.conversation.id"] = spec.conversation_id
     return parent.begin(f"invoke_agent {spec.agent}", Kind.INTERNAL, attributes)
-
-
-def _usage(usage: run_pb2.Usage) -> Attributes:
-    return {
-        "gen_ai.usage.input_tokens": usage.input_tokens,
-        "gen_ai.usage.output_tokens": usage.output_tokens,
-        "gen_ai.usage.cache_read.input_tokens": usage.cached_input_tokens,
-        "gen_ai.usage.reasoning.output_tokens": usage.reasoning_output_tokens,
-    }

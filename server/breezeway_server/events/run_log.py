@@ -162,7 +162,7 @@ class RunLog:
     def read(self, after: int, *, milestones: bool) -> tuple[int, bytes]:
         """Return visible events above `after`, joined, and the cursor behind them.
 
-        `after` lies between `first` - 1 and `visible`. About 64 KiB at most, but always one event if there is any;
+        `after` lies between `first` - 1 and `visible`. About `BATCH_BYTES` at most, but always one event if any;
         with `milestones`, deltas are left out and the bytes may be empty.
         """
         start, end = after + 1 - self.first, self.visible + 1 - self.first

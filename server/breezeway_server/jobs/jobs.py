@@ -220,7 +220,7 @@ class Jobs:
         )
         part = item_pb2.ContentPart(text=item_pb2.Text(text=job.prompt))
         said = item_pb2.Item(message=item_pb2.Message(role=item_pb2.ROLE_USER, content=[part]))
-        run_id = await self._supervisor.create(
+        run_id = await self._supervisor.intake.create(
             tenant,
             spec,
             [said],

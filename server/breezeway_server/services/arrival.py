@@ -1,6 +1,7 @@
 """What a call belongs to: the request id and the trace of its caller, for log lines and for spans."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import grpc
@@ -14,18 +15,21 @@ from grpc_health.v1 import health
 from breezeway_server.engine.supervisor import Supervisor
 from breezeway_server.services.context import Context, Handler
 from breezeway_server.services.keyring import Metadata
+from breezeway_server.services.wrapping import wrapped
 
 _HEALTH = f"/{health.SERVICE_NAME}/"
 
 
 def arrive(tracer: Tracer, metadata: Metadata) -> Span:
     """Let the log lines of the current task carry its caller's request id; return the caller's place in a trace."""
-    pairs = list(metadata)
-    given = next((value for name, value in pairs if name == "x-request-id"), "")
-    structlog.contextvars.clear_contextvars()
+    said = dict(metadata)
+    given = said.get("x-request-id", "")
     if isinstance(given, str) and REQUEST_ID.fullmatch(given):
         structlog.contextvars.bind_contextvars(request_id=given)
-    return tracer.arrive(carrier_in(pairs))
+    else:
+        # That of a call which carries many others is none of theirs.
+        structlog.contextvars.unbind_contextvars("request_id")
+    return tracer.arrive(carrier_in(said.items()))
 
 
 class ArrivalInterceptor(grpc.aio.ServerInterceptor):
@@ -48,13 +52,7 @@ class ArrivalInterceptor(grpc.aio.ServerInterceptor):
         if handler is None or not self._tracer.records or handler.request_streaming or method.startswith(_HEALTH):
             # Those that stream requests are refusals, reflection, and calls that carry many runs, each with its span.
             return handler  # type: ignore[return-value] # None is how grpc is told that there is no such method
-        if handler.response_streaming:
-            return grpc.unary_stream_rpc_method_handler(
-                _traced(method, place, handler.unary_stream), handler.request_deserializer, handler.response_serializer
-            )
-        return grpc.unary_unary_rpc_method_handler(
-            _traced(method, place, handler.unary_unary), handler.request_deserializer, handler.response_serializer
-        )
+        return wrapped(handler, partial(_traced, method, place), handler.request_deserializer)
 
 
 def _traced(method: str, place: Span, behavior: Any) -> Any:

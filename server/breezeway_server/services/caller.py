@@ -14,10 +14,9 @@ ALL_SCOPES: Final = frozenset({key_pb2.KEY_SCOPE_READ, key_pb2.KEY_SCOPE_RUN, ke
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whoever makes a call; `key_id` is empty for one of the server's environment, or of a server without keys."""
+    """Whoever makes a call."""
 
     tenant: str
-    key_id: str
     scopes: frozenset[key_pb2.KeyScope.ValueType]
     agents: frozenset[str] = frozenset()
     """The agents that there are for this caller; empty for all."""
@@ -34,10 +33,10 @@ class Caller:
         return not self.agents or agent in self.agents
 
 
-OPERATOR: Final = Caller(DEFAULT_TENANT, "", ALL_SCOPES)
+OPERATOR: Final = Caller(DEFAULT_TENANT, ALL_SCOPES)
 """Whoever may do everything."""
 
-NOBODY: Final = Caller("", "", frozenset())
+NOBODY: Final = Caller("", frozenset())
 """Who calls what is open to everybody."""
 
 # Every call has a task of its own, and so a context of its own.

@@ -14,6 +14,7 @@ from google.rpc import error_details_pb2, status_pb2
 from breezeway_server.errors import BreezewayError, InvalidRequest, NotFound, ResourceExhausted, Unavailable
 from breezeway_server.services.context import Context, Handler
 from breezeway_server.services.malformed import MALFORMED, malformed, tolerant
+from breezeway_server.services.wrapping import wrapped
 
 _logger = structlog.get_logger()
 
@@ -35,13 +36,7 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         if handler is None or handler.request_streaming:
             # An unknown method, or reflection, which sees to its own errors.
             return handler  # type: ignore[return-value] # None is how grpc is told that there is no such method
-        if handler.response_streaming:
-            return grpc.unary_stream_rpc_method_handler(
-                _guarded(handler.unary_stream), tolerant(handler.request_deserializer), handler.response_serializer
-            )
-        return grpc.unary_unary_rpc_method_handler(
-            _guarded(handler.unary_unary), tolerant(handler.request_deserializer), handler.response_serializer
-        )
+        return wrapped(handler, _guarded, tolerant(handler.request_deserializer))
 
 
 def _guarded(behavior: Any) -> Any:

@@ -86,8 +86,8 @@ class KeyRing:
         if key_pb2.KEY_SCOPE_RUN in scopes:
             scopes.add(key_pb2.KEY_SCOPE_READ)
         self._stored[key.id] = stored
-        allowance = Allowance(key.id, _rates(key.limits, self._rates))
-        self._callers[key.id] = Caller(key.tenant, key.id, frozenset(scopes), frozenset(key.agents), allowance)
+        allowance = Allowance(key.id, _rates(key.limits, self._rates), key.id)
+        self._callers[key.id] = Caller(key.tenant, frozenset(scopes), frozenset(key.agents), allowance)
 
     def invalid(self, key: key_pb2.Key) -> Unauthenticated | None:
         """Return why a key is not good any more; None where it is."""

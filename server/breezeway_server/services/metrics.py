@@ -30,7 +30,9 @@ class ServerCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """See `Collector`."""
         yield self._active()
-        yield _gauge("breezeway_server_draining", "1 while the server is about to stop.", self._supervisor.draining)
+        yield _gauge(
+            "breezeway_server_draining", "1 while the server is about to stop.", self._supervisor.intake.closed
+        )
         yield CounterMetricFamily(
             "breezeway_events", "Events that have become visible to readers.", value=self._log.shown
         )

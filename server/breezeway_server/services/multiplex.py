@@ -27,6 +27,9 @@ from breezeway_server.services.rates import Pairs, rate_metadata
 # One message holds about this much, whoever is how far behind: the others wait for it.
 _MESSAGE_BYTES = 64 * 1024
 
+# Names the run that a caller should follow by a call of its own.
+RUN_ID = "breezeway-run-id"
+
 _OK = status_pb2.Status()
 _FOLLOW_AGAIN = status_pb2.Status(code=grpc.StatusCode.ABORTED.value[0], message="Use a call for this run alone.")
 
@@ -57,7 +60,8 @@ class _Follower:
         # The frames are the batch's field 1 as they are (events.framing).
         batch = frames + self._encoded_tag
         if end is not None:
-            batch += stream_service_pb2.MultiplexBatch(end=end).SerializeToString()
+            metadata = {RUN_ID: self.log.run_id} if end is _FOLLOW_AGAIN else {}
+            batch += stream_service_pb2.MultiplexBatch(end=end, metadata=metadata).SerializeToString()
         return element(batch)
 
     def take(self) -> tuple[bytes, status_pb2.Status | None]:
@@ -149,7 +153,7 @@ class Multiplex:
             if log is None:
                 # A run of an earlier request with the same id, which is over or far along.
                 end_call(span, grpc.StatusCode.ABORTED)
-                self._end(start.tag, _FOLLOW_AGAIN)
+                self._end(start.tag, _FOLLOW_AGAIN, ((RUN_ID, run_id),))
             else:
                 self._tell(start.tag, rate_metadata(self._supervisor, caller))
                 self._follow(_Follower(start, caller.tenant, log, span))

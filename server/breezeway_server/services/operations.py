@@ -46,7 +46,7 @@ class OperationsService(operations_service_pb2_grpc.OperationsServiceServicer):
         self, request: operations_service_pb2.GetStatusRequest, context: Context
     ) -> operations_service_pb2.GetStatusResponse:
         """See operations_service.proto."""
-        draining = self._supervisor.draining
+        draining = self._supervisor.intake.closed
         active = Counter(fold.state for fold in self._supervisor.under_way)
         agents = len(self._agents.infos)
         now = time.monotonic()

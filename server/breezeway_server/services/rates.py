@@ -16,7 +16,10 @@ _MINUTE = 60 * _SECOND
 
 def rate_metadata(supervisor: Supervisor, caller: Caller) -> Pairs:
     """Return `x-ratelimit-*` for each limit that the caller has; empty where there is none."""
-    return tuple(_pairs(supervisor.standings(caller.allowance)))
+    rates = caller.allowance.rates
+    if rates.requests_per_minute is None and rates.tokens_per_minute is None:
+        return ()
+    return tuple(_pairs(supervisor.intake.standings(caller.allowance)))
 
 
 async def tell_rates(supervisor: Supervisor, caller: Caller, context: Context) -> None:

@@ -29,9 +29,8 @@ async def create(
     validation.request_id(request_id)
     body = run_service_pb2.CreateRunRequest(spec=spec, input=items)
     request_hash = body_hash(body) if request_id else b""
-    checked.key_id = caller.key_id
     try:
-        return await supervisor.create(
+        return await supervisor.intake.create(
             caller.tenant,
             checked,
             items,
@@ -146,7 +145,7 @@ class RunService(run_service_pb2_grpc.RunServiceServicer):
         checked = validation.spec(request.spec)
         validation.items(request.input, checked)
         caller = current_caller()
-        tokens = await self._supervisor.count_tokens(caller.tenant, checked, request.input, agents=caller.agents)
+        tokens = await self._supervisor.intake.count_tokens(caller.tenant, checked, request.input, agents=caller.agents)
         return run_service_pb2.CountTokensResponse(input_tokens=tokens)
 
 

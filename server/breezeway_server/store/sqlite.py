@@ -57,28 +57,24 @@ class SqliteStore:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="store-reader")
 
-    async def _run(self, threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+    async def _read(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._run(self._readers, lambda connection: work(connection, *args, **kwargs))
+
+    async def _write(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._run(self._writer, lambda connection: work(connection, *args, **kwargs))
+
+    async def _run(self, threads: ThreadPoolExecutor, work: Callable[[Connection], T]) -> T:
+        def unit() -> T:
+            # One transaction, so that all statements of the unit see the same state.
+            with self._engine.begin() as connection:
+                return work(connection)
+
         try:
-            return await asyncio.get_running_loop().run_in_executor(threads, work)
+            return await asyncio.get_running_loop().run_in_executor(threads, unit)
         except log_rows.FAULTS:
             raise
         except DBAPIError as error:
             raise Unavailable("STORE_UNAVAILABLE", "The store cannot be used now; try again.", 1.0) from error
-
-    async def _read(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        def unit() -> T:
-            # One transaction, so that all statements of the unit see the same state.
-            with self._engine.begin() as connection:
-                return work(connection, *args, **kwargs)
-
-        return await self._run(self._readers, unit)
-
-    async def _write(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        def unit() -> T:
-            with self._engine.begin() as connection:
-                return work(connection, *args, **kwargs)
-
-        return await self._run(self._writer, unit)
 
     async def close(self) -> None:
         """Let go of the file and the threads."""

@@ -35,6 +35,7 @@ _CODES = {
     404: Code.NOT_FOUND,
     413: Code.RESOURCE_EXHAUSTED,
     502: Code.UNAVAILABLE,
+    503: Code.UNAVAILABLE,
 }
 
 

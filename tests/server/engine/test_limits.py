@@ -35,7 +35,7 @@ MEMORY, LOGGED = run_pb2.DURABILITY_MEMORY, run_pb2.DURABILITY_LOGGED
 
 async def create(stack: Stack, allowance: Allowance, request_id: str = "", **spec: Any) -> str:
     """Have a run accepted for a payer."""
-    return await stack.supervisor.create(
+    return await stack.supervisor.intake.create(
         TENANT, run_spec(**spec), [said("hello")], request_id=request_id, allowance=allowance
     )
 
@@ -71,7 +71,7 @@ async def test_a_repeat_is_neither_refused_nor_counted(stack: Stack) -> None:
     first = await create(stack, allowance, "again")
     for _ in range(3):
         assert await create(stack, allowance, "again") == first
-    standing = stack.supervisor.standings(allowance).requests
+    standing = stack.supervisor.intake.standings(allowance).requests
     assert standing is not None
     assert standing.remaining == 1
 
@@ -113,9 +113,10 @@ async def test_tokens_are_counted_when_a_model_call_ends_whatever_becomes_of_the
 
 
 async def test_a_run_that_is_taken_up_is_still_its_keys(tmp_path: Path) -> None:
-    allowance = Allowance("key_1", Rates(max_runs=1, tokens_per_minute=50))
+    allowance = Allowance("key_1", Rates(max_runs=1, tokens_per_minute=50), "key_1")
     async with running(tmp_path, ScriptedAgent()) as stack:
-        run_id = await create(stack, allowance, key_id="key_1")
+        run_id = await create(stack, allowance, key_id="somebody else")
+        assert (await stack.get(run_id)).spec.key_id == "key_1"
         await stack.seen(run_id, "run_started")
         await stack.crash()
     agent = ScriptedAgent()

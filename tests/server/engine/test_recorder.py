@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import pytest
+from breezeway.telemetry.traces import NO_SPAN
 from breezeway.v1 import event_pb2, item_pb2, run_pb2
 from breezeway_server.agents.steps import (
     ChoiceIncomplete,
@@ -17,7 +18,9 @@ from breezeway_server.agents.steps import (
     ToolCallStarted,
     ToolProgress,
 )
+from breezeway_server.engine.metrics import RunMetrics
 from breezeway_server.engine.recorder import IllegalStep, Recorder
+from breezeway_server.engine.watch import Watch
 from breezeway_server.events.fold import RunFold, fold
 from breezeway_server.events.framing import decode
 from breezeway_server.events.legal import IllegalEvent
@@ -52,7 +55,13 @@ class Recording:
         self._now = 0
         self.spent: list[int] = []
         self.recorder = Recorder(
-            self._log, run_log, self.fold, output_limit=limit, spend=self.spent.append, clock=self._clock
+            self._log,
+            run_log,
+            self.fold,
+            output_limit=limit,
+            spend=self.spent.append,
+            watch=Watch(RunMetrics().of("a"), NO_SPAN),
+            clock=self._clock,
         )
         if not before:
             new = NewRun(tenant="t", spec=run_pb2.RunSpec(agent="a"), input=self.fold.input, create_time_ns=1)

@@ -71,7 +71,7 @@ async def test_a_resumable_run_goes_on_where_it_was(tmp_path: Path, end: str) ->
         assert await stack.get(run_id) == run
     async with running(tmp_path, ScriptedAgent()) as stack:
         assert await stack.get(run_id) == run, "what is over stays over"
-        assert stack.supervisor.active == 0
+        assert not list(stack.supervisor.under_way)
 
 
 @ENDS
@@ -156,7 +156,7 @@ async def test_a_server_that_drains_lets_runs_end_in_their_time(tmp_path: Path) 
         draining = asyncio.create_task(stack.supervisor.drain(60))
         follower = asyncio.create_task(stack.events(run_id))
         await stack.seen(run_id, "run_started")
-        assert stack.supervisor.draining
+        assert stack.supervisor.intake.closed
         with pytest.raises(Unavailable) as raised:
             await stack.create()
         assert raised.value.reason == "SERVER_DRAINING"
@@ -194,7 +194,7 @@ async def test_a_run_that_is_taken_up_can_be_deleted(tmp_path: Path) -> None:
     async with running(tmp_path, ScriptedAgent()) as stack:
         await stack.supervisor.delete(TENANT, run_id)
     async with running(tmp_path, ScriptedAgent()) as stack:
-        assert stack.supervisor.active == 0
+        assert not list(stack.supervisor.under_way)
 
 
 async def test_many_runs_are_taken_up_at_once(tmp_path: Path) -> None:

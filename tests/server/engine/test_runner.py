@@ -279,7 +279,7 @@ async def test_whatever_an_agent_makes_of_its_cancel_the_run_is_cancelled(
 async def test_a_tool_may_wait_for_leave_while_the_clock_stands_still(tmp_path: Path) -> None:
     asked = AskingAgent()
     async with running(tmp_path, asked) as stack:
-        run_id = await stack.supervisor.create(TENANT, run_spec(conversation_id="talk"), [said("hello")])
+        run_id = await stack.supervisor.intake.create(TENANT, run_spec(conversation_id="talk"), [said("hello")])
         request = (await stack.seen(run_id, "approval_requested")).approval_requested
         assert (await stack.get(run_id)).state == run_pb2.RUN_STATE_REQUIRES_ACTION
         live = stack.supervisor._roster.get(TENANT, run_id)
@@ -289,7 +289,7 @@ async def test_a_tool_may_wait_for_leave_while_the_clock_stands_still(tmp_path: 
         await stack.supervisor.resolve_approval(TENANT, run_id, request.item_id, session, "fine")
         assert texts((await stack.ended(run_id)).output) == ["granted: fine"]
         # In this conversation nobody is asked again.
-        again = await stack.supervisor.create(TENANT, run_spec(conversation_id="talk"), [said("hello")])
+        again = await stack.supervisor.intake.create(TENANT, run_spec(conversation_id="talk"), [said("hello")])
         assert "approval_requested" not in kinds(await stack.events(again))
 
 

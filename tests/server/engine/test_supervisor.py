@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from breezeway.v1 import item_pb2, run_pb2
 from breezeway_server.agents.steps import TextDelta
-from breezeway_server.engine import supervisor as supervisor_module
 from breezeway_server.errors import (
     AlreadyExists,
     BreezewayError,
@@ -34,7 +33,7 @@ NOWHERE = "run_" + "0" * 32
 
 async def finished(stack: Stack, agent: ScriptedAgent, text: str = "hello", **spec: object) -> run_pb2.Run:
     """A run that has answered its own input."""
-    run_id = await stack.supervisor.create(TENANT, run_spec(**spec), [said(text)])
+    run_id = await stack.supervisor.intake.create(TENANT, run_spec(**spec), [said(text)])
     agent.script(run_id).say(TextDelta(f"{text}!"))
     agent.script(run_id).end()
     return await stack.ended(run_id)
@@ -62,7 +61,7 @@ async def test_repeats_that_come_at_once_are_one_run(stack: Stack, agent: Script
     assert len(set(made)) == 1
     agent.script(made[0]).end()
     assert (await stack.ended(made[0])).state == run_pb2.RUN_STATE_COMPLETED
-    assert not stack.supervisor._requests._locks, "no lock outlives its calls"
+    assert not stack.supervisor.intake._requests._locks, "no lock outlives its calls"
 
 
 async def test_a_repeat_that_was_overtaken_by_the_end_of_the_run_is_that_run(tmp_path: Path) -> None:
@@ -138,7 +137,7 @@ async def test_a_request_that_was_refused_may_come_again(stack: Stack) -> None:
 
 async def test_tenants_have_request_ids_of_their_own(stack: Stack) -> None:
     made = {
-        await stack.supervisor.create(tenant, run_spec(), [said("hi")], request_id="key", request_hash=b"1")
+        await stack.supervisor.intake.create(tenant, run_spec(), [said("hi")], request_id="key", request_hash=b"1")
         for tenant in ("one", "two")
     }
     assert len(made) == 2
@@ -155,7 +154,7 @@ async def test_a_repeat_is_answered_although_there_is_no_room(tmp_path: Path, ag
             await stack.create()
         assert raised.value.retry_after > 0
         assert await stack.create(request_id="key", request_hash=b"1") == first
-        assert stack.supervisor.active == 2
+        assert len(list(stack.supervisor.under_way)) == 2
         agent.script(first).end()
         await stack.ended(first)
         assert await stack.create()
@@ -172,7 +171,7 @@ async def test_admission_is_exact_under_a_burst(tmp_path: Path, agent: ScriptedA
 
 async def refused(stack: Stack, items: Sequence[item_pb2.Item], **spec: object) -> BreezewayError:
     with pytest.raises(BreezewayError) as raised:
-        await stack.supervisor.create(TENANT, run_spec(**spec), items)
+        await stack.supervisor.intake.create(TENANT, run_spec(**spec), items)
     return raised.value
 
 
@@ -202,7 +201,7 @@ async def test_what_an_agent_does_not_take_is_refused_by_name(stack: Stack) -> N
         error = await refused(stack, items, agent="plain", **fields)
         assert isinstance(error, InvalidRequest)
         assert (error.field, error.reason) == (field, reason)
-    assert await stack.supervisor.create(
+    assert await stack.supervisor.intake.create(
         TENANT, run_spec(tools=[function_tool("f")], sampling=run_pb2.Sampling(n=2)), [said("hi")]
     )
 
@@ -226,11 +225,11 @@ async def test_a_run_goes_on_only_from_a_stored_one_that_is_over(stack: Stack, a
 
 
 async def test_an_output_must_answer_a_call_before_it(stack: Stack, agent: ScriptedAgent) -> None:
-    run_id = await stack.supervisor.create(TENANT, run_spec(), [said("hi"), called("c1", "add")])
+    run_id = await stack.supervisor.intake.create(TENANT, run_spec(), [said("hi"), called("c1", "add")])
     agent.script(run_id).end()
     await stack.ended(run_id)
-    assert await stack.supervisor.create(TENANT, run_spec(previous_run_id=run_id), [returned("c1", "3")])
-    assert await stack.supervisor.create(TENANT, run_spec(), [called("c2", "add"), returned("c2", "3")])
+    assert await stack.supervisor.intake.create(TENANT, run_spec(previous_run_id=run_id), [returned("c1", "3")])
+    assert await stack.supervisor.intake.create(TENANT, run_spec(), [called("c2", "add"), returned("c2", "3")])
     for items, field in (
         ([returned("c1", "3")], "input[0].function_call_output.call_id"),
         ([said("hi"), returned("c2", "3"), called("c2", "add")], "input[1].function_call_output.call_id"),
@@ -243,7 +242,7 @@ async def test_an_output_must_answer_a_call_before_it(stack: Stack, agent: Scrip
 async def test_a_reference_stands_for_the_item(stack: Stack, agent: ScriptedAgent) -> None:
     first = await finished(stack, agent, "1?")
     reference = item_pb2.Item(item_reference=item_pb2.ItemReference(id=first.output[0].id))
-    run = await stack.get(await stack.supervisor.create(TENANT, run_spec(), [reference, said("2?")]))
+    run = await stack.get(await stack.supervisor.intake.create(TENANT, run_spec(), [reference, said("2?")]))
     assert texts(run.input) == ["1?!", "2?"]
     assert run.input[0].id != first.output[0].id
     assert {item.run_id for item in run.input} == {run.id}
@@ -259,7 +258,7 @@ async def test_input_is_whole_and_the_servers_own(stack: Stack) -> None:
     item.incomplete_reason = item_pb2.INCOMPLETE_REASON_INTERRUPTED
     item.create_time.seconds = 1
     call = called("c1", "add", executor=item_pb2.EXECUTOR_UNSPECIFIED)
-    run = await stack.get(await stack.supervisor.create(TENANT, run_spec(), [item, call]))
+    run = await stack.get(await stack.supervisor.intake.create(TENANT, run_spec(), [item, call]))
     taken = run.input[0]
     assert taken.id == f"msg_{run.id[4:]}000000"
     assert (taken.run_id, taken.status, taken.incomplete_reason) == (run.id, item_pb2.ITEM_STATUS_COMPLETED, 0)
@@ -397,7 +396,7 @@ async def test_another_tenant_cannot_touch_a_run_that_is_under_way(stack: Stack,
 async def test_events_that_were_forgotten_are_an_explicit_error(tmp_path: Path, agent: ScriptedAgent) -> None:
     async with running(tmp_path, agent, log_seconds=0) as stack:
         run = await finished(stack, agent)
-        await stack.supervisor.expire()
+        await stack.supervisor.sweeper.expire()
         with pytest.raises(CursorExpired):
             await stack.events(run.id, after=2)
         assert await stack.events(run.id, after=run.last_sequence) == []
@@ -477,7 +476,7 @@ async def test_deleting_a_run_that_is_under_way_cancels_it_first(
     for call in (stack.get(run_id), stack.events(run_id), stack.supervisor.delete(TENANT, run_id)):
         with pytest.raises(NotFound):
             await call
-    assert stack.supervisor.active == 0
+    assert not list(stack.supervisor.under_way)
 
 
 @BOTH
@@ -529,8 +528,8 @@ async def test_the_oldest_memory_runs_go_where_there_is_no_room(tmp_path: Path, 
 
 async def test_tokens_are_estimated_with_the_history(stack: Stack, agent: ScriptedAgent) -> None:
     first = await finished(stack, agent, "x" * 400)
-    alone = await stack.supervisor.count_tokens(TENANT, run_spec(), [said("hi")])
-    after = await stack.supervisor.count_tokens(TENANT, run_spec(previous_run_id=first.id), [said("hi")])
+    alone = await stack.supervisor.intake.count_tokens(TENANT, run_spec(), [said("hi")])
+    after = await stack.supervisor.intake.count_tokens(TENANT, run_spec(previous_run_id=first.id), [said("hi")])
     assert 0 < alone < 20
     assert 200 < after - alone < 300
 
@@ -560,10 +559,8 @@ async def test_a_store_that_cannot_be_read_fails_the_run_and_no_more(tmp_path: P
 
 
 async def test_a_store_that_is_away_when_things_are_forgotten_harms_nobody(
-    tmp_path: Path, agent: ScriptedAgent, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, agent: ScriptedAgent
 ) -> None:
-    monkeypatch.setattr(supervisor_module, "_SWEEP_SECONDS", 0)
-
     class Forgetful:
         """Cannot forget at first."""
 
@@ -589,7 +586,7 @@ async def test_a_store_that_is_away_when_things_are_forgotten_harms_nobody(
         return forgetful[0]  # type: ignore[return-value] # the other methods are the store's own
 
     async with running(tmp_path, agent, wrap=wrap) as stack:
-        sweeper = asyncio.create_task(stack.supervisor.sweep())
+        sweeper = asyncio.create_task(stack.supervisor.sweeper.run(every=0))
         await forgetful[0].forgot.wait()
         sweeper.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 import pytest
 from breezeway.v1 import job_service_pb2, key_pb2, key_service_pb2, key_service_pb2_grpc, run_pb2, stream_service_pb2
-from breezeway.v1.run_service_pb2 import CreateRunRequest
+from breezeway.v1.run_service_pb2 import CreateRunRequest, GetRunRequest
 from breezeway_server.agents.steps import ModelCallCompleted, TextDelta
 from breezeway_server.engine.quota import Rates
 from breezeway_server.services.keyring import KeyRing
@@ -183,7 +183,9 @@ async def test_who_runs_a_job_now_pays_for_it(limited: Limited) -> None:
     request = job_service_pb2.CreateJobRequest(name="j", schedule="every 9h", prompt="hello", agent="plain")
     job = (await limited.client.jobs.CreateJob(request, metadata=holder)).job
     run_now = job_service_pb2.RunJobRequest(job_id=job.id)
-    await limited.client.jobs.RunJob(run_now, metadata=holder)
+    ran = (await limited.client.jobs.RunJob(run_now, metadata=holder)).job
+    run = (await limited.client.runs.GetRun(GetRunRequest(run_id=ran.last_run_id), metadata=holder)).run
+    assert run.spec.key_id == f"key_{holder[0][1].split('_')[1]}"
     assert (await refused(limited.client.jobs.RunJob(run_now, metadata=holder))).reason == "RATE_LIMITED_REQUESTS"
 
 

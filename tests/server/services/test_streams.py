@@ -155,7 +155,7 @@ async def test_events_that_were_forgotten(tmp_path: Path, agent: ScriptedAgent) 
         run_id = await stack.create()
         agent.script(run_id).end()
         await stack.settled(run_id)
-        await stack.supervisor.expire()
+        await stack.supervisor.sweeper.expire()
         refusal = await refused(Client.of(channel).streams.FollowRun(Follow(run_id=run_id, after_sequence=1)))
         assert (refusal.code, refusal.reason) == (grpc.StatusCode.OUT_OF_RANGE, "CURSOR_EXPIRED")
 

@@ -23,8 +23,8 @@ class Timeouts(NamedTuple):
 class ReadDeadline:
     """Watches the waits for chunks of one response and calls `expire` with the error of the first that is too long.
 
-    Keeping a wait costs the reader two assignments. One timer sleeps until the earliest moment at which a wait could be over
-    and, where chunks came meanwhile, sleeps again. Time that the reader spends elsewhere is not the upstream's.
+    Keeping a wait costs the reader two assignments. One timer sleeps until the earliest moment at which a wait could be
+    over and, where chunks came meanwhile, sleeps again. Time that the reader spends elsewhere is not the upstream's.
     """
 
     def __init__(

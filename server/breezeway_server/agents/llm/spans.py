@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from breezeway.telemetry.traces import Kind, Span, current_span
 
 from breezeway_server.agents.base import AgentError
+from breezeway_server.agents.spans import usage_attributes
 from breezeway_server.agents.steps import ModelCallCompleted
 
 
@@ -34,15 +35,7 @@ def trace_headers(span: Span) -> Mapping[str, str]:
 def end_chat(span: Span, said: ModelCallCompleted | None, error: BaseException | None) -> None:
     """End it, with the usage where the upstream has reported it."""
     if said is not None and span.recorded:
-        span.note(
-            {
-                "gen_ai.response.model": said.model,
-                "gen_ai.usage.input_tokens": said.usage.input_tokens,
-                "gen_ai.usage.output_tokens": said.usage.output_tokens,
-                "gen_ai.usage.cache_read.input_tokens": said.usage.cached_input_tokens,
-                "gen_ai.usage.reasoning.output_tokens": said.usage.reasoning_output_tokens,
-            }
-        )
+        span.note({"gen_ai.response.model": said.model, **usage_attributes(said.usage)})
     if isinstance(error, AgentError):
         span.end(error.error.reason)
     else:

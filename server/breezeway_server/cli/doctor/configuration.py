@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from breezeway_shim.config import ShimSettings
-from pydantic import ValidationError
 
 from breezeway_server.agents.errors import ConfigError
 from breezeway_server.cli.configuration import (
     Document,
     read_configuration,
     server_settings,
-    shim_variables,
+    shim_settings,
     source_of,
 )
 from breezeway_server.cli.doctor.finding import Finding, fail, ok, warn
@@ -51,47 +50,24 @@ def check_configuration(config: Path | None, flags: Mapping[str, Any]) -> tuple[
     except ConfigError as error:
         findings += _faults(error)
     try:
-        shim = _shim_settings(document or {}, config, flags)
+        of_shim = {"http_listen": flags.get("http_listen")}
+        shim = shim_settings(document or {}, config, of_shim)
     except ConfigError as error:
         findings += _faults(error)
     if not findings:
         findings.append(ok(_CHECK, "the environment alone" if config is None else f"{config} and the environment"))
-    findings += _unknown(document or {}, config)
+    findings += _unknown()
     folder = config.parent.resolve() if config is not None else Path.cwd()
     return Setup(source_of(config), folder, document, server, shim), findings
 
 
-def _shim_settings(document: Document, config: Path | None, flags: Mapping[str, Any]) -> ShimSettings:
-    """The shim's settings. Raises `ConfigError` that names every fault."""
-    variables = shim_variables(document, config)
-    given: dict[str, Any] = {
-        name: variables[f"BREEZEWAY_{name.upper()}"]
-        for name in ShimSettings.model_fields
-        if f"BREEZEWAY_{name.upper()}" in variables.keys() - os.environ.keys()
-    }
-    if flags.get("http_listen") is not None:
-        given["http_listen"] = flags["http_listen"]
-    try:
-        return ShimSettings(**given)
-    except ValidationError as error:
-        faults = []
-        for detail in error.errors(include_url=False):
-            name = str(detail["loc"][0])
-            where = f"{source_of(config)}: shim.{name}" if name in given else f"BREEZEWAY_{name.upper()}"
-            faults.append(f"{where}: {detail['msg']}.")
-        raise ConfigError("\n".join(faults)) from error
-
-
-def _unknown(document: Document, config: Path | None) -> list[Finding]:
-    """What is said in vain: no start fails for it."""
+def _unknown() -> list[Finding]:
+    """Variables that are set in vain: no start fails for them."""
     settings = {*ServerSettings.model_fields, *ShimSettings.model_fields}
     known = {f"BREEZEWAY_{name.upper()}" for name in settings} | _NAMED
-    places = [name for name in sorted(os.environ) if name.startswith("BREEZEWAY_") and name not in known]
-    table = document.get("shim", {})
-    if isinstance(table, Mapping):
-        places += [f"{source_of(config)}: shim.{name}" for name in table if name not in ShimSettings.model_fields]
+    unknown = [name for name in sorted(os.environ) if name.startswith("BREEZEWAY_") and name not in known]
     advice = "Remove it or correct its spelling."
-    return [warn(_CHECK, f"{place}: is not a setting and does nothing.", advice) for place in places]
+    return [warn(_CHECK, f"{name}: is not a setting and does nothing.", advice) for name in unknown]
 
 
 def _faults(error: ConfigError) -> list[Finding]:
