@@ -41,7 +41,19 @@ def _nothing() -> None:
 class _Follower:
     """One tag: a cursor into one run's log."""
 
-    __slots__ = ("_encoded_tag", "cancels", "cursor", "due", "log", "milestones", "span", "tag", "tenant", "watcher")
+    __slots__ = (
+        "_encoded_tag",
+        "_whole",
+        "cancels",
+        "cursor",
+        "due",
+        "log",
+        "milestones",
+        "span",
+        "tag",
+        "tenant",
+        "watcher",
+    )
 
     def __init__(self, start: stream_service_pb2.MultiplexStart, tenant: str, log: RunLog, span: Span) -> None:
         self.span = span
@@ -51,9 +63,16 @@ class _Follower:
         self.log = log
         self.cursor = 0
         self.milestones = start.run.detail == stream_service_pb2.STREAM_DETAIL_ITEMS
+        # Who only collects has no use for a part, but to come back with it, and to a run in memory nobody can.
+        self._whole = self.milestones and not log.logged
         self.cancels = runs.cancels(start.run)
         self.due = False
         self.watcher: Callable[[], None] = _nothing
+
+    @property
+    def wants(self) -> bool:
+        """Whether what is ready is wanted now."""
+        return not self._whole or self.log.over or self.log.error is not None
 
     def batch(self, frames: bytes, end: status_pb2.Status | None) -> bytes:
         """Return these frames, and the end where it is there, as an encoded batch of the tag."""
@@ -131,11 +150,12 @@ class Multiplex:
             self._wake.set()
 
     async def _start(self, start: stream_service_pb2.MultiplexStart) -> None:
-        span = begin_call(arrive(self._tracer, start.metadata.items()), STREAM_RUN, Kind.SERVER)
+        metadata = tuple(start.metadata.items())
+        span = begin_call(arrive(self._tracer, metadata), STREAM_RUN, Kind.SERVER)
         span.enter()
         try:
             # Each start is somebody else's: the call's own metadata says nothing of them.
-            caller = self._gate.admit(STREAM_RUN, start.metadata.items())
+            caller = self._gate.admit(STREAM_RUN, metadata)
             run = start.run
             run_id = await runs.create(self._supervisor, caller, run.spec, run.input, run.request_id)
         except BreezewayError as error:
@@ -168,7 +188,7 @@ class Multiplex:
         self._mark(follower)
 
     def _mark(self, follower: _Follower) -> None:
-        if not follower.due:
+        if not follower.due and follower.wants:
             follower.due = True
             self._due.append(follower)
             self._wake.set()

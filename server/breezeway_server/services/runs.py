@@ -27,8 +27,7 @@ async def create(
     checked = validation.spec(spec)
     validation.items(items, checked)
     validation.request_id(request_id)
-    body = run_service_pb2.CreateRunRequest(spec=spec, input=items)
-    request_hash = body_hash(body) if request_id else b""
+    request_hash = body_hash(run_service_pb2.CreateRunRequest(spec=spec, input=items)) if request_id else b""
     try:
         return await supervisor.intake.create(
             caller.tenant,

@@ -11,6 +11,7 @@ from typing import Any
 
 import grpc
 from aiohttp import web
+from breezeway_shim.body_budget import BODY_BUDGET, BodyBudget
 from breezeway_shim.config import SETTINGS, ShimSettings
 from breezeway_shim.middleware import add_headers, identify, shape_errors
 from breezeway_shim.transcoding.transcoder import Transcoder
@@ -137,7 +138,8 @@ async def serve_messaging(service: ServiceDescriptor) -> AsyncIterator[tuple[Mes
     await server.start()
     channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
     app = web.Application(middlewares=[identify, shape_errors])
-    app[SETTINGS] = ShimSettings(keepalive_seconds=0.05, max_body_bytes=100_000)
+    app[SETTINGS] = settings = ShimSettings(keepalive_seconds=0.05, max_body_bytes=100_000)
+    app[BODY_BUDGET] = BodyBudget(settings)
     app.on_response_prepare.append(add_headers)
     app.router.add_route("*", "/{path:.*}", Transcoder([service], channel).handle)
     runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=1)
