@@ -136,3 +136,7 @@ def _model() -> Iterator[str]:
             process.terminate()
             process.wait()
             output.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
