@@ -27,9 +27,14 @@ class Multiplexed:
         self.events: defaultdict[int, list[event_pb2.RunEvent]] = defaultdict(list)
         self.ends: dict[int, status_pb2.Status] = {}
 
-    async def start(self, *tags: int, agent: str = "scripted", policy: Any = CANCEL, **fields: Any) -> None:
+    async def start(
+        self, *tags: int, agent: str = "scripted", policy: Any = CANCEL, durability: Any = None, **fields: Any
+    ) -> None:
         run = stream_service_pb2.StreamRunRequest(
-            spec=run_pb2.RunSpec(agent=agent), input=[said("hello")], on_disconnect=policy, **fields
+            spec=run_pb2.RunSpec(agent=agent, durability=durability),
+            input=[said("hello")],
+            on_disconnect=policy,
+            **fields,
         )
         await self.call.write(Request(starts=[stream_service_pb2.MultiplexStart(tag=tag, run=run) for tag in tags]))
 
@@ -148,6 +153,24 @@ async def test_items_alone(multiplexed: Multiplexed, agent: ScriptedAgent) -> No
         "item_completed",
         "run_completed",
     ]
+
+
+async def test_a_run_that_is_only_collected_and_kept_in_memory_comes_at_its_end(
+    multiplexed: Multiplexed, stack: Stack, agent: ScriptedAgent
+) -> None:
+    await multiplexed.start(1, detail=ITEMS, durability=run_pb2.DURABILITY_MEMORY)
+    await multiplexed.start(2)
+    # The second has begun, so the first has; one message has what is ready for all.
+    other = await multiplexed.run_id(2)
+    await stack.seen(other, "run_started")
+    [run_id] = [run.run_id for run in stack.supervisor.under_way if run.run_id != other]
+    assert not multiplexed.events[1]
+    script = agent.script(run_id)
+    script.say(TextDelta("a"))
+    script.end()
+    assert await multiplexed.end(1) == OK
+    assert kinds(multiplexed.events[1])[-2:] == ["item_completed", "run_completed"]
+    assert [event.sequence for event in multiplexed.events[1]][:2] == [1, 2]
 
 
 async def test_a_server_that_stops_says_so_for_every_tag(multiplexed: Multiplexed, stack: Stack) -> None:
