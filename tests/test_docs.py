@@ -29,11 +29,11 @@ DOCUMENTS = [
     *sorted((ROOT / "docs").rglob("*.md")),
     *(ROOT / name for name in ("bench/README.md", "deploy/README.md", "CHANGELOG.md")),
 ]
-SOURCES = [
-    path
+SOURCES = {
+    path: ast.parse(path.read_text(encoding="utf-8"))
     for folder in ("server/breezeway_server", "shim/breezeway_shim")
     for path in sorted((ROOT / folder).rglob("*.py"))
-]
+}
 
 # Read by name and not by a class of settings, with their defaults.
 NAMED = {
@@ -92,8 +92,8 @@ def test_no_variable_is_read_that_the_readme_does_not_name() -> None:
     named = set(_rows(README, "(?:BREEZEWAY|OPENAI)_[A-Z_]+"))
     read = {
         node.value
-        for path in SOURCES
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for tree in SOURCES.values()
+        for node in ast.walk(tree)
         if isinstance(node, ast.Constant)
         and isinstance(node.value, str)
         and re.fullmatch(r"(?:BREEZEWAY|OPENAI)_[A-Z_]+[A-Z]", node.value)
@@ -111,9 +111,9 @@ class Raised(NamedTuple):
 def _raised() -> Mapping[str, frozenset[str]]:
     """Every reason that the server's code has, with the gRPC codes that it comes with."""
     codes: dict[str, set[str]] = defaultdict(set)
-    for path in SOURCES:
+    for path, tree in SOURCES.items():
         if "breezeway_server" in path.parts:
-            for raised in _raised_in(ast.parse(path.read_text(encoding="utf-8"))):
+            for raised in _raised_in(tree):
                 codes[raised.reason] |= raised.codes
     return {reason: frozenset(of_reason) for reason, of_reason in codes.items()}
 
@@ -158,16 +158,19 @@ def _codes_in(call: ast.Call) -> frozenset[str]:
     )
 
 
+RAISED = _raised()
+
+
 def test_every_reason_is_documented_and_none_besides() -> None:
     documented = set(_rows(ERRORS, _REASON.pattern))
-    assert documented == set(_raised()) | set(REASONS)
+    assert documented == set(RAISED) | set(REASONS)
 
 
-@pytest.mark.parametrize("reason", sorted(set(_raised()) | set(REASONS)))
+@pytest.mark.parametrize("reason", sorted(set(RAISED) | set(REASONS)))
 def test_a_reason_is_what_the_table_says(reason: str) -> None:
     _, codes, status, code, meaning, advice = _rows(ERRORS, reason)[reason]
     written = set(re.findall(r"[A-Z_]{5,}", codes))
-    assert written >= _raised().get(reason, frozenset())
+    assert written >= RAISED.get(reason, frozenset())
     assert meaning
     assert advice
     for name in written:
@@ -179,9 +182,9 @@ def test_a_reason_is_what_the_table_says(reason: str) -> None:
 def test_every_code_of_the_shim_is_documented() -> None:
     said = {
         node.value
-        for path in SOURCES
+        for path, tree in SOURCES.items()
         if "breezeway_shim" in path.parts
-        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for call in ast.walk(tree)
         if isinstance(call, ast.Call)
         and isinstance(call.func, ast.Name)
         and call.func.id in {"ApiError", "RequestError"}

@@ -18,10 +18,10 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
+from tests.support.patience import PATIENCE
 from tests.support.system import System
 
 ROOT = Path(__file__).parents[1]
-SECONDS = 30.0
 _FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FILE = re.compile(r"# (\w+\.py)\n")
 
@@ -60,7 +60,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 
 def _run(system: System, command: list[str]) -> str:
     done = subprocess.run(
-        command, env=os.environ, capture_output=True, text=True, timeout=SECONDS, check=False, cwd=system.directory
+        command, env=os.environ, capture_output=True, text=True, timeout=PATIENCE, check=False, cwd=system.directory
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -150,5 +150,5 @@ def _as_grpcurl(command: str) -> str:
             f"/{call}",
             request_serializer=asked.SerializeToString,
             response_deserializer=GetMessageClass(method.output_type).FromString,
-        )(json_format.Parse(body, asked()), timeout=SECONDS)
+        )(json_format.Parse(body, asked()), timeout=PATIENCE)
         return "\n".join(json.dumps(json_format.MessageToDict(answer)) for answer in answers)

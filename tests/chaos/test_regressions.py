@@ -9,6 +9,7 @@ from breezeway_server.agents.steps import TextDelta
 from breezeway_server.events.run_log import BATCH_BYTES
 
 from tests.support.fake_server import fake_server
+from tests.support.patience import PATIENCE
 from tests.support.server import PlainAgent, running
 from tests.support.shim import serve_shim
 
@@ -20,7 +21,7 @@ async def test_a_call_that_comes_as_the_server_stops_is_not_the_callers_to_answe
     headers: dict[str, str], status: int
 ) -> None:
     """gRPC's servers end such a call with CANCELLED: whoever can be sure that it is the same run makes it again."""
-    async with fake_server() as server, serve_shim(server.target, reconnect_seconds=2) as url:
+    async with fake_server() as server, serve_shim(server.target, reconnect_seconds=PATIENCE) as url:
         server.plays("text")
         server.breaks_once = grpc.StatusCode.CANCELLED
         chat = f"{url}/v1/chat/completions"

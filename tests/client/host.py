@@ -19,6 +19,7 @@ class Host:
         self._directory = directory
         self._agents = agents
         self._transport = transport
+        self.port = port
         self.target = f"127.0.0.1:{port}"
         self._exits = AsyncExitStack()
 

@@ -11,6 +11,7 @@ from breezeway.v1 import event_pb2, item_pb2, run_pb2, run_service_pb2, stream_s
 from breezeway_server.agents.steps import TextDelta
 
 from tests.client.host import Host
+from tests.support.patience import PATIENCE
 from tests.support.server import PlainAgent, ScriptedAgent, kinds, text_of_events, texts
 from tests.support.system import ReservedPort
 
@@ -29,7 +30,7 @@ async def host(tmp_path: Path, scripted: ScriptedAgent) -> AsyncIterator[Host]:
 
 @pytest.fixture
 async def client(host: Host) -> AsyncIterator[AsyncClient]:
-    async with AsyncClient(host.target, reconnect_seconds=20) as client:
+    async with AsyncClient(host.target, reconnect_seconds=PATIENCE) as client:
         yield client
 
 
@@ -77,7 +78,7 @@ async def test_without_asyncio_a_stream_goes_on_too(host: Host, scripted: Script
 
     def read() -> list[event_pb2.RunEvent]:
         events = []
-        with Client(host.target, reconnect_seconds=20) as client:
+        with Client(host.target, reconnect_seconds=PATIENCE) as client:
             for event in client.stream("scripted", "hello"):
                 events.append(event)
                 loop.call_soon_threadsafe(seen.put_nowait, event)

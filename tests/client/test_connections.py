@@ -12,8 +12,10 @@ from breezeway_server.agents.steps import TextDelta
 from breezeway_server.config import load_settings
 from breezeway_server.services.transport import Transport, transport_of
 
+from tests.chaos.proxy import Proxy
 from tests.client.host import Host
 from tests.support.certificates import Identity, identity
+from tests.support.patience import PATIENCE
 from tests.support.server import PlainAgent, Script, ScriptedAgent, kinds, text_of_events, texts
 
 PLAIN_AGENT = PlainAgent("plain", TextDelta("hello"))
@@ -60,10 +62,22 @@ async def test_with_a_client_ca_clients_must_show_who_they_are(
                 assert caught.value.code is grpc.StatusCode.UNAVAILABLE
 
 
+async def test_a_server_that_takes_its_time_to_greet_is_waited_for(tmp_path: Path) -> None:
+    async with Host.serving(tmp_path, PLAIN_AGENT) as host, Proxy.serving(host.port) as proxy:
+        # Several times what a reconnect is put off at first.
+        greeting = asyncio.create_task(proxy.stall(0.8))
+        async with AsyncClient(f"127.0.0.1:{proxy.port}", reconnect_seconds=0) as client:
+            assert texts((await client.run("plain", "hi")).output) == ["hello"]
+        await greeting
+
+
 async def test_a_stream_survives_connections_that_may_not_grow_old(tmp_path: Path) -> None:
     scripted = ScriptedAgent()
-    aging = transport(grpc_max_connection_age_seconds=0.2, grpc_max_connection_age_grace_seconds=0.1)
-    async with Host.serving(tmp_path, scripted, transport=aging) as host, AsyncClient(host.target) as client:
+    aging = transport(grpc_max_connection_age_seconds=0.5, grpc_max_connection_age_grace_seconds=0.5)
+    async with (
+        Host.serving(tmp_path, scripted, transport=aging) as host,
+        AsyncClient(host.target, reconnect_seconds=PATIENCE) as client,
+    ):
 
         async def go_on(script: Script) -> None:
             """Say the rest once the connection is another."""

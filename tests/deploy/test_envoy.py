@@ -15,7 +15,7 @@ from breezeway.client import Client, Tls
 
 from tests.deploy.files import DEPLOY, load_yaml
 from tests.support.certificates import identity
-from tests.support.system import Output, ReservedPort, System
+from tests.support.system import Output, ReservedPort, System, wait_until_listened_on
 
 _SAMPLE = DEPLOY / "envoy" / "envoy.yaml"
 
@@ -72,8 +72,9 @@ def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
         )
         output = Output(process)
         try:
-            # It takes nobody before every host has been asked for its health.
+            # It takes nobody before every host has been asked for its health, and its worker runs.
             output.wait_for("starting workers")
+            wait_until_listened_on(port.number, process)
             yield Edge(port.number, me.cert)
         finally:
             process.terminate()

@@ -10,6 +10,7 @@ from openai import AsyncOpenAI, OpenAI
 from tests.e2e.native import Native
 from tests.e2e.sdk import AsyncSdk, Sdk, SyncSdk
 from tests.support.model_server import ModelServer
+from tests.support.patience import PATIENCE
 from tests.support.system import ReservedPort, System
 
 KEY = "sk-operator-0123456789abcdef"
@@ -30,8 +31,14 @@ model = "scripted"
 base_url = "{upstream}"
 retries = 0
 first_token_timeout = 0.3
+
+# It waits for the first piece as long as a busy machine takes, and for no other.
+[agents.halfhearted]
+kind = "llm"
+model = "scripted"
+base_url = "{upstream}"
+retries = 0
 idle_timeout = 0.3
-total_timeout = 5
 
 [agents.hasty]
 kind = "llm"
@@ -108,13 +115,13 @@ async def model(upstream: ReservedPort) -> AsyncIterator[ModelServer]:
 
 @pytest.fixture
 async def client(system: System) -> AsyncIterator[AsyncOpenAI]:
-    async with AsyncOpenAI(base_url=f"{system.url}/v1", api_key="unused", max_retries=0) as client:
+    async with AsyncOpenAI(base_url=f"{system.url}/v1", api_key="unused", max_retries=0, timeout=PATIENCE) as client:
         yield client
 
 
 @pytest.fixture(scope="session")
 def sync_client(system: System) -> Iterator[OpenAI]:
-    with OpenAI(base_url=f"{system.url}/v1", api_key="unused", max_retries=0) as client:
+    with OpenAI(base_url=f"{system.url}/v1", api_key="unused", max_retries=0, timeout=PATIENCE) as client:
         yield client
 
 

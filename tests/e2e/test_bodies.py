@@ -26,7 +26,12 @@ CHAT = "/v1/chat/completions"
 
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[System]:
-    environ = {"BREEZEWAY_HTTP_MAX_BODIES_BYTES": str(BUDGET), "BREEZEWAY_MAX_BODY_BYTES": str(BODY + 1000)}
+    environ = {
+        "BREEZEWAY_HTTP_MAX_BODIES_BYTES": str(BUDGET),
+        "BREEZEWAY_MAX_BODY_BYTES": str(BODY + 1000),
+        # However busy the machine is, none of them is given up for being slow.
+        "BREEZEWAY_HTTP_BODY_SECONDS": "600",
+    }
     with System.serving(tmp_path, environ=environ) as system:
         yield system
 

@@ -15,13 +15,14 @@ from openai import AsyncOpenAI
 from tests.e2e.native import Native
 from tests.e2e.sdk import user
 from tests.support.model_server import DONE, Action, Hold, ModelServer, Request, Stream, finish, text, usage
+from tests.support.patience import PATIENCE
 
-# What is promised is 250 ms; a test must not fail because its machine is busy, so it prints the time and allows more.
+# What is promised is 250 ms. A test must not fail because its machine is busy, so it prints the time and waits for the
+# event, which nothing but the cancel brings about: the model's answers here have no end.
 _PROMISED_MILLISECONDS = 250
-_ALLOWED_SECONDS = 1.0
 
 # Some models report what they have used as they go, so that it is known when they are cut off.
-_SPEAKING: Sequence[Action] = [*text("one ", "two "), usage(9, 2)]
+_SPEAKING: Sequence[Action] = [*text("one "), usage(9, 2), *text("two ")]
 _SILENT: Sequence[Action] = []
 _END: Sequence[Action] = [finish(), usage(9, 3), DONE]
 
@@ -71,12 +72,15 @@ async def test_closing_the_sdks_stream_stops_the_model(client: AsyncOpenAI, mode
 
 
 async def test_a_client_that_gives_up_waiting_stops_the_model(client: AsyncOpenAI, model: ModelServer) -> None:
-    model.enqueue(_held(_SILENT))
-    with pytest.raises(openai.APITimeoutError):
-        await client.chat.completions.create(model="assistant", messages=user("hello"), timeout=0.3)
-    request = await model.arrival()
-    async with asyncio.timeout(_ALLOWED_SECONDS):
-        await request.gone.wait()
+    model.models["scripted"] = _held(_SILENT)
+    seconds = 0.3
+    # On a busy machine it gives up before its request has come to the model, and is more patient the next time.
+    while not model.requests:
+        with pytest.raises(openai.APITimeoutError):
+            await client.chat.completions.create(model="assistant", messages=user("hello"), timeout=seconds)
+        seconds *= 2
+    async with asyncio.timeout(PATIENCE):
+        await (await model.arrival()).gone.wait()
 
 
 @pytest.mark.parametrize("before", [_SPEAKING, _SILENT], ids=["while it speaks", "while it is silent"])
@@ -180,7 +184,7 @@ def _now() -> float:
 
 
 async def _gone_in_time(request: Request, left_at: float) -> None:
-    async with asyncio.timeout(_ALLOWED_SECONDS):
+    async with asyncio.timeout(PATIENCE):
         await request.gone.wait()
     milliseconds = (request.gone_at - left_at) * 1000
     sys.stdout.write(

@@ -100,16 +100,17 @@ HALFWAY = [
         502,
         "upstream_error",
     ),
-    Failure("silence", _half, "UPSTREAM_TIMEOUT", 504, "upstream_timeout", agent="impatient"),
-    Failure("no end in time", _half, "UPSTREAM_TIMEOUT", 504, "upstream_timeout", agent="hasty"),
+    Failure("silence", _half, "UPSTREAM_TIMEOUT", 504, "upstream_timeout", agent="halfhearted"),
 ]
+# On a busy machine the time is over before the half has come, so nothing is said of what comes before the failure.
+SOMEWHERE = [Failure("half in time", _half, "UPSTREAM_TIMEOUT", 504, "upstream_timeout", agent="hasty")]
 
 
 def _named(failure: Failure) -> str:
     return failure.name
 
 
-@pytest.mark.parametrize("failure", [*AT_ONCE, *HALFWAY], ids=_named)
+@pytest.mark.parametrize("failure", [*AT_ONCE, *HALFWAY, *SOMEWHERE], ids=_named)
 async def test_a_failure_is_an_http_status(http: aiohttp.ClientSession, model: ModelServer, failure: Failure) -> None:
     _script(model, failure)
     async with http.post("/v1/chat/completions", json={"model": failure.agent, "messages": user("hello")}) as response:
@@ -147,7 +148,7 @@ async def test_a_failure_in_the_middle_is_the_last_frame(
     assert "[DONE]" not in raw
 
 
-@pytest.mark.parametrize("failure", HALFWAY, ids=_named)
+@pytest.mark.parametrize("failure", [*HALFWAY, *SOMEWHERE], ids=_named)
 async def test_the_sdk_raises_in_the_middle(sdk: Sdk, model: ModelServer, failure: Failure) -> None:
     _script(model, failure)
     with pytest.raises(openai.APIError) as caught:
@@ -156,7 +157,7 @@ async def test_the_sdk_raises_in_the_middle(sdk: Sdk, model: ModelServer, failur
     assert KEY not in str(caught.value)
 
 
-@pytest.mark.parametrize("failure", [*AT_ONCE, *HALFWAY], ids=_named)
+@pytest.mark.parametrize("failure", [*AT_ONCE, *HALFWAY, *SOMEWHERE], ids=_named)
 async def test_a_failure_ends_the_run(native: Native, model: ModelServer, failure: Failure) -> None:
     _script(model, failure)
     events = [event async for event in native.stream(failure.agent, "hello")]

@@ -1,6 +1,7 @@
 """Limits over the whole way: two keys with the official client, streams and gRPC, and runs that spend their tokens."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
@@ -95,7 +96,8 @@ async def test_a_key_that_has_asked_enough_is_refused_and_another_is_not(limited
             assert 0 < int(error.response.headers["Retry-After"]) <= 60
             assert values(error.response.headers, REQUESTS)[:2] == ["2", "0"]
         raw_response = await two.responses.with_raw_response.create(model="assistant", input="hello")
-        assert values(raw_response.headers, REQUESTS) == ["2", "1", "1m0s"]
+        assert values(raw_response.headers, REQUESTS)[:2] == ["2", "1"]
+        assert re.fullmatch("1m0s|[1-5]?[0-9]s", raw_response.headers[REQUESTS[2]])
         events = await two.responses.with_raw_response.create(model="assistant", input="hello", stream=True)
         assert values(events.headers, REQUESTS)[:2] == ["2", "0"]
         assert [event async for event in events.parse()][-1].type == "response.completed"
@@ -116,7 +118,7 @@ async def test_the_official_client_waits_as_long_as_it_is_told_and_tries_again(
             gate.set()
 
     http = DefaultAsyncHttpxClient(event_hooks={"response": [on_response]})
-    async with client_of(limited, key, max_retries=1, http_client=http) as client:
+    async with client_of(limited, key, max_retries=100, http_client=http) as client:
         first = asyncio.create_task(client.chat.completions.create(model="assistant", messages=user("1")))
         await model.arrival()
         began = asyncio.get_running_loop().time()
@@ -124,7 +126,8 @@ async def test_the_official_client_waits_as_long_as_it_is_told_and_tries_again(
         assert asyncio.get_running_loop().time() - began >= 1
         assert second.choices[0].message.content == "second"
         assert (await first).choices[0].message.content == "first"
-    assert sorted(statuses) == [200, 200, 429]
+    # More than one refusal where the first answer takes longer than the client was told to wait.
+    assert (statuses.count(200), set(statuses)) == (2, {200, 429})
 
 
 async def test_tokens_are_charged_by_what_was_used(limited: System, model: ModelServer) -> None:

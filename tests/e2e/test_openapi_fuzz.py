@@ -8,8 +8,8 @@ import pytest
 import requests
 import schemathesis
 from hypothesis import HealthCheck, given, settings, strategies
-from hypothesis.errors import Unsatisfiable
 from schemathesis.checks import not_a_server_error
+from schemathesis.core.parameters import ParameterLocation
 from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -17,12 +17,12 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from tests.support.patience import PATIENCE
 from tests.support.system import System
 
 Operation = schemathesis.APIOperation[Any, Any, Any, Any]
 Case = schemathesis.Case[Operation]
 
-SECONDS = 5.0
 ROOT_KEY = "fuzz-root-key-of-thirty-two-characters"
 ROOT = {"Authorization": f"Bearer {ROOT_KEY}"}
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
@@ -51,7 +51,7 @@ def own(tmp_path: Path) -> Iterator[System]:
 
 def document_of(system: System) -> schemathesis.schemas.BaseSchema:
     config = schemathesis.Config.from_dict({"seed": 1})
-    return schemathesis.openapi.from_url(f"{system.url}/openapi.json", config=config, timeout=SECONDS)
+    return schemathesis.openapi.from_url(f"{system.url}/openapi.json", config=config, timeout=PATIENCE)
 
 
 def operations_of(system: System) -> Sequence[Operation]:
@@ -63,7 +63,7 @@ def made_in(system: System) -> Mapping[str, str]:
     """What there is to be looked at and changed, by the names that paths have for it."""
 
     def create(path: str, body: Any) -> Any:
-        answer = requests.post(f"{system.url}{path}", json=body, headers=ROOT, timeout=SECONDS)
+        answer = requests.post(f"{system.url}{path}", json=body, headers=ROOT, timeout=PATIENCE)
         assert answer.status_code in {200, 201}, answer.text
         return answer.json()
 
@@ -101,16 +101,22 @@ def aim(case: Case, made: Mapping[str, str]) -> None:
 def conforms(
     operation: Operation, mode: schemathesis.GenerationMode, made: Mapping[str, str], settings: settings
 ) -> None:
-    """Ask a few requests of the operation. Raises `Unsatisfiable` where there are none of this mode."""
+    """Ask a few requests of the operation."""
 
     @settings
     @given(case=operation.as_strategy(generation_mode=mode), aimed=strategies.booleans())
     def answers_as_documented(case: Case, *, aimed: bool) -> None:
         if aimed:
             aim(case, made)
-        case.call_and_validate(checks=CHECKS, headers=ROOT, timeout=SECONDS)
+        case.call_and_validate(checks=CHECKS, headers=ROOT, timeout=PATIENCE)
 
     answers_as_documented()
+
+
+def can_be_contradicted(operation: Operation) -> bool:
+    """Whether anything that is sent contradicts the schema: where all there is are texts of a path, nothing does."""
+    parameters = ((parameter.location, parameter.definition["schema"]) for parameter in operation.iter_parameters())
+    return bool(operation.body) or any(each != (ParameterLocation.PATH, {"type": "string"}) for each in parameters)
 
 
 @pytest.mark.timeout(400)
@@ -120,17 +126,14 @@ def test_every_operation_answers_as_it_is_documented(own: System, subtests: pyte
     for operation in sorted(operations_of(own), key=lambda operation: operation.method == "delete"):
         with subtests.test(operation.label):
             conforms(operation, schemathesis.GenerationMode.POSITIVE, made, bounded(3))
-        with subtests.test(operation.label, mode="negative"):
-            try:
+        if can_be_contradicted(operation):
+            with subtests.test(operation.label, mode="negative"):
                 conforms(operation, schemathesis.GenerationMode.NEGATIVE, made, bounded(2))
-            except Unsatisfiable:
-                # It has no parameters but texts of a path: nothing that is sent contradicts the schema.
-                continue
 
 
 @pytest.mark.timeout(400)
 def test_strangers_and_keys_without_the_scope_are_refused_as_documented(own: System, subtests: pytest.Subtests) -> None:
-    made = requests.post(f"{own.url}/api/keys", json={"scopes": ["KEY_SCOPE_READ"]}, headers=ROOT, timeout=SECONDS)
+    made = requests.post(f"{own.url}/api/keys", json={"scopes": ["KEY_SCOPE_READ"]}, headers=ROOT, timeout=PATIENCE)
     assert made.status_code == 200, made.text
     reader = {"Authorization": f"Bearer {made.json()['secret']}"}
     met = set()
@@ -138,7 +141,7 @@ def test_strangers_and_keys_without_the_scope_are_refused_as_documented(own: Sys
         for who, headers, allowed in (("stranger", {}, {401}), ("reader", reader, {200, 400, 403, 404, 422})):
             with subtests.test(operation.label, who=who):
                 case = operation.Case(path_parameters=dict.fromkeys(names_in(operation.path), "x"), headers=headers)
-                answer = case.call(timeout=SECONDS)
+                answer = case.call(timeout=PATIENCE)
                 case.validate_response(answer, checks=CHECKS)
                 assert answer.status_code in ({200} if operation.path in OPEN else allowed), answer.text
                 met.add(answer.status_code)

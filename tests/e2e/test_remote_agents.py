@@ -16,6 +16,7 @@ from tests.e2e.sdk import text_of, user
 from tests.server.agents.remote import fake
 from tests.server.agents.remote.examples import example
 from tests.server.agents.remote.fake import FakeAgent, saying
+from tests.support.patience import PATIENCE
 from tests.support.system import ReservedPort, System
 
 _CONFIG = """
@@ -37,8 +38,6 @@ kind = "grpc"
 endpoints = ["{mortal}"]
 retries = 0
 """
-
-_WAIT_SECONDS = 10.0
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +112,7 @@ async def test_hanging_up_cancels_the_remote_handler(client: AsyncOpenAI, native
     await stream.close()
     run = await native.ended(first.id)
     assert run.state == run_pb2.RUN_STATE_CANCELLED
-    async with asyncio.timeout(_WAIT_SECONDS):
+    async with asyncio.timeout(PATIENCE):
         while await _answer(client, f"conformance: cancelled {run.id}") != "yes":
             pass
 

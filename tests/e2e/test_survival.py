@@ -22,6 +22,7 @@ from tests.e2e.native import Native, text_of
 from tests.e2e.sdk import user
 from tests.support.agents import said
 from tests.support.model_server import DONE, Hold, ModelServer, Reply, Request, Stream, call, calls, finish, text, usage
+from tests.support.patience import PATIENCE
 from tests.support.shim import serve_shim
 from tests.support.system import ReservedPort
 
@@ -83,7 +84,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def process(upstream: ReservedPort, home: Path) -> Iterator[LoneServer]:
     base_url = f"http://127.0.0.1:{upstream.number}/v1"
-    environ = {"OPENAI_BASE_URL": base_url, "BREEZEWAY_MODEL": "scripted", "BREEZEWAY_DRAIN_SECONDS": "20"}
+    environ = {"OPENAI_BASE_URL": base_url, "BREEZEWAY_MODEL": "scripted", "BREEZEWAY_DRAIN_SECONDS": str(PATIENCE)}
     with LoneServer.serving(home, config=_CONFIG.format(upstream=base_url), environ=environ) as server:
         yield server
 
@@ -99,7 +100,7 @@ def server(process: LoneServer) -> LoneServer:
 @pytest.fixture
 async def url(server: LoneServer) -> AsyncIterator[str]:
     """A shim before the server."""
-    async with serve_shim(server.target, reconnect_seconds=30) as url:
+    async with serve_shim(server.target, reconnect_seconds=PATIENCE) as url:
         yield url
 
 
@@ -173,7 +174,7 @@ async def test_a_native_stream_over_http_does_not_notice_a_restart(
         "spec": {"agent": "assistant"},
         "input": [{"message": {"role": "ROLE_USER", "content": [{"text": {"text": "hi"}}]}}],
     }
-    async with aiohttp.ClientSession(url, timeout=aiohttp.ClientTimeout(60)) as http:
+    async with aiohttp.ClientSession(url, timeout=aiohttp.ClientTimeout(PATIENCE)) as http:
         if begins:
             asked = http.post("/api/runs:stream", json=body)
         else:
@@ -367,15 +368,20 @@ async def test_a_second_sigterm_ends_the_drain_and_the_run_goes_on_later(
 
 
 async def test_racing_writers_of_a_conversation_take_turns(native: Native, server: LoneServer) -> None:
-    def request(index: int, policy: run_pb2.BusyPolicy.ValueType) -> run_service_pb2.CreateRunRequest:
-        spec = run_pb2.RunSpec(agent="demo", conversation_id="race", busy_policy=policy)
+    def request(
+        index: int, policy: run_pb2.BusyPolicy.ValueType, agent: str = "demo"
+    ) -> run_service_pb2.CreateRunRequest:
+        spec = run_pb2.RunSpec(agent=agent, conversation_id="race", busy_policy=policy)
         return run_service_pb2.CreateRunRequest(spec=spec, input=[said(f"What is {index} * 1000?")])
 
+    # It comes to no end by itself, so that all of them have to wait.
+    first = (await native.runs.CreateRun(request(0, run_pb2.BUSY_POLICY_REJECT, "frail"))).run
     queued = [native.runs.CreateRun(request(index, run_pb2.BUSY_POLICY_QUEUE)) for index in range(1, 9)]
     runs = await asyncio.gather(*queued)
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await native.runs.CreateRun(request(9, run_pb2.BUSY_POLICY_REJECT))
     assert refused.value.code() is grpc.StatusCode.ABORTED
+    await native.cancel(first.id)
     ended = sorted([await native.ended(reply.run.id) for reply in runs], key=lambda run: run.id)
     for before, after in pairwise(ended):
         assert before.end_time.ToNanoseconds() <= after.start_time.ToNanoseconds(), "one begins when the other is over"

@@ -11,8 +11,8 @@ import grpc
 
 from tests.hostile.http import Hostile, hostile_request
 from tests.hostile.rpc import call, garbage, send_noise
+from tests.support.patience import PATIENCE
 
-_ANSWER_SECONDS = 20.0
 _SHARE_OF_RPC = 0.2
 _SHARE_OF_NOISE = 0.05
 _KEPT_FAULTS = 20
@@ -97,7 +97,7 @@ async def _attack_http(port: int, request: Hostile, outcome: Outcome) -> None:
     try:
         writer.write(request.data)
         await writer.drain()
-        async with asyncio.timeout(_ANSWER_SECONDS):
+        async with asyncio.timeout(PATIENCE):
             outcome.http[_checked(await _status(reader), request, outcome)] += 1
     except TimeoutError:
         outcome.http["none"] += 1

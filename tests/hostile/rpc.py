@@ -61,20 +61,22 @@ def garbage_for(method: MethodDescriptor, random: Random) -> bytes:
     return message
 
 
-async def call(given: grpc.aio.Channel, method: MethodDescriptor, data: bytes) -> grpc.StatusCode:
+async def call(
+    given: grpc.aio.Channel, method: MethodDescriptor, data: bytes, *, seconds: float = _CALL_SECONDS
+) -> grpc.StatusCode:
     """The status of a call with these bytes as its one request."""
     # Its stubs know no calls whose requests are bytes as they are.
     channel: Any = given
     path = f"/{method.containing_service.full_name}/{method.name}"
     try:
         if method.client_streaming:
-            async for _ in channel.stream_stream(path)(iter([data]), timeout=_CALL_SECONDS):
+            async for _ in channel.stream_stream(path)(iter([data]), timeout=seconds):
                 pass
         elif method.server_streaming:
-            async for _ in channel.unary_stream(path)(data, timeout=_CALL_SECONDS):
+            async for _ in channel.unary_stream(path)(data, timeout=seconds):
                 pass
         else:
-            await channel.unary_unary(path)(data, timeout=_CALL_SECONDS)
+            await channel.unary_unary(path)(data, timeout=seconds)
     except grpc.aio.AioRpcError as error:
         return error.code()
     return grpc.StatusCode.OK

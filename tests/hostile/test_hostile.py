@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.hostile.attack import attack, resident_bytes
 from tests.hostile.rpc import METHODS, call, garbage_for
 from tests.hostile.target import PROCESSES, check_log, check_served, serving
+from tests.support.patience import PATIENCE
 from tests.support.system import System
 
 _MOST_GROWTH = 8 * 1024 * 1024
@@ -43,7 +44,7 @@ def test_no_request_is_answered_as_a_fault_of_ours(target: System) -> None:
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: str(method.full_name))
 async def test_bytes_that_are_no_message_are_their_senders_fault(target: System, method: MethodDescriptor) -> None:
     async with grpc.aio.insecure_channel(target.grpc_target) as channel:
-        assert await call(channel, method, _NO_MESSAGE) == grpc.StatusCode.INVALID_ARGUMENT
+        assert await call(channel, method, _NO_MESSAGE, seconds=PATIENCE) == grpc.StatusCode.INVALID_ARGUMENT
 
 
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])

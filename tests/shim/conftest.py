@@ -6,6 +6,7 @@ import aiohttp
 import pytest
 
 from tests.support.fake_server import FakeServer, fake_server
+from tests.support.patience import PATIENCE
 from tests.support.shim import serve_shim
 
 
@@ -17,7 +18,7 @@ async def server() -> AsyncIterator[FakeServer]:
 
 @pytest.fixture
 async def shim_url(server: FakeServer) -> AsyncIterator[str]:
-    async with serve_shim(server.target, max_body_bytes=100_000, reconnect_seconds=2) as url:
+    async with serve_shim(server.target, max_body_bytes=100_000, reconnect_seconds=PATIENCE) as url:
         yield url
 
 

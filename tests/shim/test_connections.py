@@ -12,12 +12,16 @@ from breezeway.v1 import event_pb2
 from breezeway.v1.agent_registry_service_pb2 import ListAgentsResponse
 
 from tests.shim.wire import Wire, connected, head
+from tests.support.clock import HeldClock
 from tests.support.fake_server import FakeServer
 from tests.support.logs import read_log
+from tests.support.patience import PATIENCE
 from tests.support.shim import serve_shim
 
 CHAT = "/v1/chat/completions"
 LIMIT = 100_000
+LONG = 60.0
+"""Seconds: longer than the head of a request may take."""
 POSTS = [CHAT, "/v1/responses", "/v1/conversations", "/v1/runs", "/api/runs", "/api/runs:stream", "/api/profiles"]
 
 
@@ -25,6 +29,14 @@ POSTS = [CHAT, "/v1/responses", "/v1/conversations", "/v1/runs", "/api/runs", "/
 async def limited(server: FakeServer, **settings: Any) -> AsyncIterator[str]:
     async with serve_shim(server.target, max_body_bytes=LIMIT, **settings) as url:
         yield url
+
+
+async def closed(wire: Wire) -> bytes:
+    """What still comes until the other side closes, which it does a while after its answer, so that that is read."""
+    with HeldClock.held() as clock:
+        rest = asyncio.create_task(wire.closed())
+        await clock.move_until(rest, 1)
+        return await rest
 
 
 @pytest.mark.parametrize("path", POSTS)
@@ -44,7 +56,7 @@ async def test_a_chunked_body_is_read_to_the_limit_and_no_further(shim_url: str,
         await wire.send(head(path, "Transfer-Encoding: chunked") + b"fffffff\r\n" + b"x" * (LIMIT + 1))
         answer = await wire.answer()
         assert (answer.status, answer.headers["connection"]) == (413, "close")
-        assert await wire.closed() == b""
+        assert await closed(wire) == b""
 
 
 async def test_a_small_body_that_unfolds_is_refused(shim_url: str) -> None:
@@ -73,7 +85,7 @@ async def test_who_asks_before_sending_is_told_no(shim_url: str, expectation: st
         answer = await wire.answer()
         assert answer.status == status
         assert answer.code
-        assert await wire.closed() == b""
+        assert await closed(wire) == b""
 
 
 async def test_who_asks_before_sending_is_told_to_go_on(shim_url: str) -> None:
@@ -106,12 +118,15 @@ async def _drip(wire: Wire, other: Wire) -> None:
 
 
 async def test_headers_that_drip_after_a_whole_request_are_not_waited_for_either(server: FakeServer) -> None:
-    async with limited(server, http_header_seconds=0.2) as url, connected(url) as wire:
-        await wire.send(head("/", method="GET"))
-        assert (await wire.answer()).status == 200
-        await wire.send(b"GET ")
-        assert (await wire.answer()).status == 408
-        await wire.closed()
+    with HeldClock.held() as clock:
+        async with limited(server, http_idle_seconds=1000 * LONG) as url, connected(url) as wire:
+            await wire.send(head("/", method="GET"))
+            assert (await wire.answer()).status == 200
+            await wire.send(b"GET ")
+            answer = asyncio.create_task(wire.answer())
+            await clock.move_until(answer, LONG)
+            assert (await answer).status == 408
+            await wire.closed()
 
 
 async def test_who_says_nothing_is_shown_out(server: FakeServer) -> None:
@@ -121,12 +136,14 @@ async def test_who_says_nothing_is_shown_out(server: FakeServer) -> None:
 
 
 async def test_who_has_been_served_may_stay_a_while(server: FakeServer) -> None:
-    async with limited(server, http_header_seconds=0.1, http_idle_seconds=0.5) as url, connected(url) as wire:
-        await wire.send(head("/", method="GET"))
-        assert (await wire.answer()).status == 200
-        # Nothing is owed, so nothing is said when it is over.
-        async with asyncio.timeout(10):
-            assert await wire.closed() == b""
+    with HeldClock.held() as clock:
+        async with limited(server, http_header_seconds=1, http_idle_seconds=LONG) as url, connected(url) as wire:
+            await wire.send(head("/", method="GET"))
+            assert (await wire.answer()).status == 200
+            closed = asyncio.create_task(wire.closed())
+            await clock.move_until(closed, 1)
+            # Nothing is owed, so nothing is said when it is over.
+            assert await closed == b""
 
 
 @pytest.mark.parametrize("path", [CHAT, "/api/runs"])
@@ -135,24 +152,27 @@ async def test_a_body_that_drips_is_not_waited_for(server: FakeServer, path: str
         await wire.send(head(path, "Content-Length: 1000") + b"{")
         answer = await wire.answer()
         assert (answer.status, answer.headers["connection"]) == (408, "close")
-        await wire.closed()
+        await closed(wire)
 
 
 async def test_one_connection_too_many_is_told_so(server: FakeServer) -> None:
-    async with limited(server, http_max_connections=2) as url, connected(url) as first, connected(url) as second:
-        for wire in (first, second):
-            await wire.send(head("/", method="GET"))
-            assert (await wire.answer()).status == 200
-        async with connected(url) as third:
-            await third.send(head("/", method="GET"))
-            answer = await third.answer()
-            assert (answer.status, answer.code) == (503, "too_many_connections")
-            assert answer.headers["retry-after"] == "1"
-            assert await third.closed() == b""
-        async with connected(url) as silent:
-            assert await silent.closed() == b""
-        await first.send(head("/", method="GET"))
-        assert (await first.answer()).status == 200
+    with HeldClock.held() as clock:
+        async with limited(server, http_max_connections=2) as url, connected(url) as first, connected(url) as second:
+            for wire in (first, second):
+                await wire.send(head("/", method="GET"))
+                assert (await wire.answer()).status == 200
+            async with connected(url) as third:
+                await third.send(head("/", method="GET"))
+                answer = await third.answer()
+                assert (answer.status, answer.code) == (503, "too_many_connections")
+                assert answer.headers["retry-after"] == "1"
+                assert await third.closed() == b""
+            async with connected(url) as silent:
+                closed = asyncio.create_task(silent.closed())
+                await clock.move_until(closed, 1)
+                assert await closed == b""
+            await first.send(head("/", method="GET"))
+            assert (await first.answer()).status == 200
 
 
 async def test_a_place_that_is_left_is_free(server: FakeServer) -> None:
@@ -233,13 +253,16 @@ async def test_a_reader_that_takes_nothing_is_cut_off_and_its_run_goes_on(server
         more.sequence = delta.sequence + number
         more.text_delta.text = "x" * 50_000
         flood.append(more)
-    server.steps = [log[: log.index(delta)], *[[event] for event in flood], asyncio.Event()]
+    reads_no_more = asyncio.Event()
+    first, *rest = flood
+    server.steps = [[*log[: log.index(delta)], first], reads_no_more, *[[event] for event in rest], asyncio.Event()]
     body = {"model": "m", "messages": [{"role": "user", "content": "x"}], "stream": True, "store": True}
     encoded = json.dumps(body).encode()
     async with limited(server, http_write_seconds=0.5) as url, connected(url, limit=1024) as wire:
         await wire.send(head(CHAT, f"Content-Length: {len(encoded)}") + encoded)
         await wire.reader.readuntil(b"\r\n\r\n")
         # Nothing is read from here on; the call ends all the same, as that of one who left.
-        async with asyncio.timeout(20):
+        reads_no_more.set()
+        async with asyncio.timeout(PATIENCE):
             await server.cancelled.wait()
     assert {call.method for call in server.calls}.isdisjoint({"CancelRun"})

@@ -1,10 +1,12 @@
 """Building the examples in other languages; what is built lies under build/ and is kept."""
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -27,13 +29,13 @@ def build_node(kind: str, script: str) -> Path:
     """The folder in which the script of `examples/KIND/node` can be run. Skips the test where there is no Node."""
     _need("node", "npm")
     source, out = EXAMPLES / kind / "node", _BUILD / kind / "node"
-    out.mkdir(parents=True, exist_ok=True)
-    shutil.copy(source / script, out)
-    wanted, installed = source / "package.json", out / "installed.json"
-    if not installed.exists() or installed.read_bytes() != wanted.read_bytes():
-        shutil.copy(wanted, out)
-        _run(["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts"], out, {})
-        shutil.copy(wanted, installed)
+    with alone_in(out):
+        copy_changed(source / script, out / script)
+        wanted, installed = source / "package.json", out / "installed.json"
+        if not installed.exists() or installed.read_bytes() != wanted.read_bytes():
+            shutil.copy(wanted, out)
+            _run(["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts"], out, {})
+            shutil.copy(wanted, installed)
     return out
 
 
@@ -46,8 +48,24 @@ def build_go(kind: str) -> Path:
         "GOOGLEAPIS": str(googleapis()),
         "CGO_ENABLED": "0",
     }
-    _run([str(EXAMPLES / kind / "go" / "build.sh"), str(out)], ROOT, environ)
+    with alone_in(out):
+        _run([str(EXAMPLES / kind / "go" / "build.sh"), str(out)], ROOT, environ)
     return out
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Make the folder, and keep all other processes of the tests from building there for the length of the block."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def copy_changed(source: Path, target: Path) -> None:
+    """Copy a file that says something else: one that says the same may just be read by another process."""
+    if not target.exists() or target.read_bytes() != source.read_bytes():
+        shutil.copy(source, target)
 
 
 def _need(*programs: str) -> None:

@@ -14,6 +14,7 @@ from typing import Self
 from mcp.server.mcpserver import Context, Image, MCPServer
 from mcp_types import EmbeddedResource, TextResourceContents
 
+from tests.support.patience import PATIENCE
 from tests.support.system import ReservedPort
 
 _ROOT = Path(__file__).parents[2]
@@ -28,7 +29,8 @@ _cancelled = asyncio.Event()
 
 def stdio_table(**keys: object) -> dict[str, object]:
     """The `[mcp.NAME]` table of this server over stdio."""
-    return {"command": sys.executable, "args": ["-m", _MODULE, "stdio"], "cwd": str(_ROOT), **keys}
+    command = {"command": sys.executable, "args": ["-m", _MODULE, "stdio"], "cwd": str(_ROOT)}
+    return {**command, "connect_timeout": PATIENCE, **keys}
 
 
 class HttpServer:

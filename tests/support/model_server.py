@@ -266,7 +266,10 @@ async def _play(http: web.Request, request: Request, reply: Stream) -> web.Strea
     response = web.StreamResponse(headers={"Content-Type": reply.content_type})
     await response.prepare(http)
     envelope = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": request.body["model"]}
-    for action in reply.actions:
+    *before, last = reply.actions or [Raw(b"")]
+    # The end goes out with what comes last: in two pieces, how long the second is waited for would be a matter of luck.
+    actions, end_with = (before, last.data) if isinstance(last, Raw) else (reply.actions, b"")
+    for action in actions:
         match action:
             case Chunk(body):
                 end = reply.newline * 2
@@ -283,7 +286,7 @@ async def _play(http: web.Request, request: Request, reply: Stream) -> web.Strea
                 if http.transport is not None:
                     http.transport.close()
                 return response
-    await response.write_eof()
+    await response.write_eof(end_with)
     return response
 
 

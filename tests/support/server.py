@@ -126,13 +126,17 @@ class PlainAgent:
 class Stack:
     """A log with its writer, and a supervisor, over a store. Made by `running`."""
 
-    def __init__(self, store: Store, agents: Sequence[Agent], limits: Limits, patience: float) -> None:
+    def __init__(
+        self, store: Store, agents: Sequence[Agent], limits: Limits, patience: float, ticks: Callable[[], int]
+    ) -> None:
         self.store = store
         self.agents = AgentRegistry(agents)
         self.log = EventLog(store, patience=patience)
         self.new_id = Uuid7()
         self.metrics = RunMetrics()
-        self.supervisor = Supervisor(store, self.log, self.agents, limits, new_id=self.new_id, metrics=self.metrics)
+        self.supervisor = Supervisor(
+            store, self.log, self.agents, limits, new_id=self.new_id, ticks=ticks, metrics=self.metrics
+        )
         self.jobs = Jobs(store, self.supervisor, self.new_id, clock=time.time_ns)
         self.builder = AgentBuilder({}, {"MODEL_KEY": "k3y"})
         self.profiles = self.profiles_with(None)
@@ -252,14 +256,16 @@ async def running(
     *agents: Agent,
     patience: float = 0,
     wrap: Callable[[Store], Store] = lambda store: store,
+    ticks: Callable[[], int] = time.monotonic_ns,
     **limits: float,
 ) -> AsyncIterator[Stack]:
     """A stack over the SQLite store in `directory`, taking up what an earlier one left there.
 
-    `wrap` may put something in front of the store; `limits` are those that differ from `LIMITS`.
+    `wrap` may put something in front of the store, `ticks` is the clock of rate limits; `limits` are those that differ
+    from `LIMITS`.
     """
     store = await opened(directory)
-    stack = Stack(wrap(store), agents, replace(LIMITS, **limits), patience)  # type: ignore[arg-type] # by name
+    stack = Stack(wrap(store), agents, replace(LIMITS, **limits), patience, ticks)  # type: ignore[arg-type] # by name
     try:
         await stack.supervisor.start()
         yield stack

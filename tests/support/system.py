@@ -11,11 +11,12 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-# Of a machine that has other things to do.
-START_SECONDS = 60.0
-STOP_SECONDS = 60.0
+from tests.support.patience import PATIENCE
+
+START_SECONDS = PATIENCE
+STOP_SECONDS = PATIENCE
 _READY = "Breezeway is ready."
 _OURS = re.compile(r"BREEZEWAY_|OPENAI_|XDG_DATA_HOME")
 
@@ -42,6 +43,15 @@ class ReservedPort:
             yield port
         finally:
             port.close()
+
+
+def wait_until_listened_on(port: int, process: subprocess.Popen[Any]) -> None:
+    """Return once somebody takes connections at that port of 127.0.0.1. AssertionError where `process` ends before."""
+    while process.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+    raise AssertionError(f"the process ended with status {process.returncode}")
 
 
 class Output:

@@ -9,7 +9,7 @@ from aiohttp import web
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as Sent
 
-SECONDS = 20.0
+from tests.support.patience import PATIENCE
 
 
 class Span(NamedTuple):
@@ -66,7 +66,7 @@ class TraceReceiver:
 
     async def span(self, fits: Callable[[Span], bool]) -> Span:
         """The first span that fits, once it is there. TimeoutError where it never comes."""
-        async with asyncio.timeout(SECONDS), self._news:
+        async with asyncio.timeout(PATIENCE), self._news:
             await self._news.wait_for(lambda: any(map(fits, self.spans)))
         return next(filter(fits, self.spans))
 

@@ -11,8 +11,9 @@ OPTIONS = (
     ("grpc.max_receive_message_length", -1),
     # A server that was restarted is found again at once, not after gRPC's default of up to two minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
+    # Despite its name: how long one attempt may take, handshakes included. A server that is far or busy needs a while.
+    ("grpc.min_reconnect_backoff_ms", 5000),
     # A server whose machine is gone says nothing; without these its streams would stay quiet for ever.
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),

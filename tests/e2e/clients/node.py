@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.building import alone_in, copy_changed
+
 _SOURCES = Path(__file__).parents[1] / "node"
 _INSTALLED = Path(__file__).parents[3] / "build" / "node"
 
@@ -52,17 +54,17 @@ def install() -> None:
     """Have the packages and the scripts below `build`. Skips the test where Node is not there, or has no packages."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         pytest.skip("Node is not installed")
-    _INSTALLED.mkdir(parents=True, exist_ok=True)
     wanted = (_SOURCES / "package.json").read_text(encoding="utf-8")
     stamp = _INSTALLED / ".installed"
-    if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
-        shutil.copy(_SOURCES / "package.json", _INSTALLED)
-        # No lock file: it would record the addresses from which the packages happened to come.
-        command = ["npm", "install", "--no-package-lock", "--no-audit", "--no-fund"]
-        done = subprocess.run(command, cwd=_INSTALLED, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            assert not os.environ.get("CI"), done.stderr
-            pytest.skip(f"npm cannot install the packages: {done.stderr.strip()[-300:]}")
-        stamp.write_text(wanted, encoding="utf-8")
-    for script in _SOURCES.glob("*.mjs"):
-        shutil.copy(script, _INSTALLED)
+    with alone_in(_INSTALLED):
+        if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
+            shutil.copy(_SOURCES / "package.json", _INSTALLED)
+            # No lock file: it would record the addresses from which the packages happened to come.
+            command = ["npm", "install", "--no-package-lock", "--no-audit", "--no-fund"]
+            done = subprocess.run(command, cwd=_INSTALLED, capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                assert not os.environ.get("CI"), done.stderr
+                pytest.skip(f"npm cannot install the packages: {done.stderr.strip()[-300:]}")
+            stamp.write_text(wanted, encoding="utf-8")
+        for script in _SOURCES.glob("*.mjs"):
+            copy_changed(script, _INSTALLED / script.name)

@@ -6,6 +6,7 @@ import pytest
 
 from tests.e2e.responses.openai_http import Json, OpenAIHttp, text_of
 from tests.support.model_server import DONE, Action, Hold, ModelServer, Stream, answer, finish, text, usage
+from tests.support.patience import PATIENCE
 
 OVER = {"completed", "incomplete", "failed", "cancelled"}
 
@@ -85,7 +86,7 @@ async def test_cancelling_stops_the_model_and_settles(openai_http: OpenAIHttp, m
     request = await model.arrival()
     following = asyncio.create_task(openai_http.replay(accepted["id"]))
     cancelled = await openai_http.cancel(accepted["id"])
-    await asyncio.wait_for(request.gone.wait(), 2)
+    await asyncio.wait_for(request.gone.wait(), PATIENCE)
     assert cancelled["status"] == "cancelled"
     assert cancelled["error"] is None
     again = await openai_http.cancel(accepted["id"])
@@ -126,7 +127,7 @@ async def test_deleting_ends_what_is_under_way(openai_http: OpenAIHttp, model: M
     accepted = await openai_http.create(input="hi", background=True)
     request = await model.arrival()
     await openai_http.json("DELETE", f"/v1/responses/{accepted['id']}")
-    await asyncio.wait_for(request.gone.wait(), 2)
+    await asyncio.wait_for(request.gone.wait(), PATIENCE)
     assert await openai_http.error("GET", f"/v1/responses/{accepted['id']}") == (404, "not_found", None)
 
 
@@ -139,7 +140,7 @@ async def test_who_leaves_a_response_that_is_not_stored_stops_the_model(
     request = await model.arrival()
     asking.cancel()
     await asyncio.gather(asking, return_exceptions=True)
-    await asyncio.wait_for(request.gone.wait(), 2)
+    await asyncio.wait_for(request.gone.wait(), PATIENCE)
 
 
 async def _ask(openai_http: OpenAIHttp, *, stream: bool) -> None:

@@ -80,7 +80,7 @@ def test_a_server_that_is_not_there_is_said(system: System, tmp_path: Path) -> N
 def test_ctrl_c_cancels_the_answer_and_ctrl_d_leaves(system: System) -> None:
     terminal = Terminal(system.environ, "chat", "--agent", "demo")
     terminal.wait_for("> ")
-    terminal.type("Write a long answer.\n")
+    terminal.type("Write 2000 words.\n")
     terminal.wait_for("this one joins")
     terminal.type("\x03")
     terminal.wait_for("[cancelled; ")

@@ -5,7 +5,7 @@ import socket
 import sqlite3
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -34,6 +34,7 @@ from cryptography.x509.oid import NameOID
 from tests.server.agents.remote.examples import example
 from tests.server.cli.commands import piped
 from tests.support.mcp_servers import stdio_table
+from tests.support.patience import PATIENCE
 from tests.support.server import DATABASE, opened
 from tests.support.system import System
 
@@ -148,17 +149,19 @@ def test_a_file_that_is_not_there_is_said(idle: System) -> None:
     assert (status, "gone.toml" in of(findings, "configuration")[0][1]) == (1, True)
 
 
-@pytest.mark.parametrize(
-    ("check", "variable"), [("HTTP port", "HTTP"), ("gRPC port", "GRPC"), ("metrics port", "METRICS")]
-)
-def test_a_port_that_something_else_holds_is_a_failure(idle: System, check: str, variable: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        address = f"127.0.0.1:{taken.getsockname()[1]}"
-        # It takes connections and says nothing: nobody is waited for without end.
-        status, findings = examined({**idle.environ, f"BREEZEWAY_{variable}_LISTEN": address})
+def test_ports_that_something_else_holds_are_failures(idle: System) -> None:
+    with ExitStack() as exits:
+        addresses = {}
+        for name in ("HTTP", "gRPC", "metrics"):
+            # It takes connections and says nothing: nobody is waited for without end.
+            taken = exits.enter_context(socket.create_server(("127.0.0.1", 0)))
+            addresses[name] = f"127.0.0.1:{taken.getsockname()[1]}"
+        listen = {f"BREEZEWAY_{name.upper()}_LISTEN": address for name, address in addresses.items()}
+        status, findings = examined({**idle.environ, **listen})
     assert status == 1
-    assert of(findings, check)[0][0] is Level.FAIL
-    assert f"{address} is held by something" in of(findings, check)[0][1]
+    for name, address in addresses.items():
+        ((level, said),) = of(findings, f"{name} port")
+        assert (level, f"{address} is held by something" in said) == (Level.FAIL, True), said
 
 
 def test_an_open_address_without_a_key_is_a_failure(idle: System) -> None:
@@ -227,6 +230,7 @@ def test_mcp_servers_are_begun_and_asked_for_their_tools(idle: System) -> None:
     config = (
         f'[mcp.there]\ncommand = "{table["command"]}"\nargs = {msgspec.json.encode(table["args"]).decode()}\n'
         f'cwd = "{table["cwd"]}"\nenv = {{ PYTHONPATH = "{os.pathsep.join(sys.path)}" }}\n'
+        f"connect_timeout = {PATIENCE}\n"
         '[mcp.gone]\ncommand = "/no/such/program"\n'
         '[mcp.mute]\ncommand = "cat"\nconnect_timeout = 0.2\n'
     )

@@ -9,6 +9,7 @@ from breezeway.v1 import event_pb2, item_pb2, run_pb2
 from google.protobuf import json_format
 
 from tests.server.cli.commands import Terminal, piped
+from tests.support.patience import PATIENCE
 from tests.support.system import Output, System, launch
 
 _EVIL = 'async def evil(context):\n    yield "\\x1b[2Jclean\\x07"\n'
@@ -142,7 +143,7 @@ def test_following_waits_for_approvals_and_goes_on(system: System, client: Clien
     output = Output(process)
     output.wait_for("waits for an approval")
     client.resolve_approval(run.id, item_pb2.APPROVAL_DECISION_ONCE)
-    assert process.wait(30) == 0
+    assert process.wait(PATIENCE) == 0
     output.close()
     assert "once" in output.text
 

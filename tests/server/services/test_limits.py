@@ -85,7 +85,8 @@ def requests(limit: int, remaining: int) -> dict[str, str]:
 @pytest.fixture
 async def limited(tmp_path: Path) -> AsyncIterator[Limited]:
     agent = PlainAgent("plain", TextDelta("x"), ModelCallCompleted("m", USAGE, last=True))
-    async with running(tmp_path, agent) as stack:
+    # In this minute no time passes, however long the test takes.
+    async with running(tmp_path, agent, ticks=int) as stack:
         plain = [metadata[0][1].removeprefix("Bearer ") for metadata in (ROOT, SECOND)]
         async with serving(stack, KeyRing([], plain, rates=Rates(requests_per_minute=100))) as channel:
             yield Limited(channel)

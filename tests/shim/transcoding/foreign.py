@@ -22,6 +22,8 @@ from google.protobuf.message_factory import GetMessageClass
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
+from tests.support.patience import PATIENCE
+
 PROTO = Path(__file__).parents[2] / "protos" / "messaging.proto"
 
 
@@ -128,7 +130,9 @@ class MessagingServer:
 
 
 @asynccontextmanager
-async def serve_messaging(service: ServiceDescriptor) -> AsyncIterator[tuple[MessagingServer, str]]:
+async def serve_messaging(
+    service: ServiceDescriptor, *, keepalive_seconds: float = PATIENCE
+) -> AsyncIterator[tuple[MessagingServer, str]]:
     """The server, and the URL of the transcoder in front of it."""
     messaging = MessagingServer(service)
     server = grpc.aio.server()
@@ -138,7 +142,7 @@ async def serve_messaging(service: ServiceDescriptor) -> AsyncIterator[tuple[Mes
     await server.start()
     channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
     app = web.Application(middlewares=[identify, shape_errors])
-    app[SETTINGS] = settings = ShimSettings(keepalive_seconds=0.05, max_body_bytes=100_000)
+    app[SETTINGS] = settings = ShimSettings(keepalive_seconds=keepalive_seconds, max_body_bytes=100_000)
     app[BODY_BUDGET] = BodyBudget(settings)
     app.on_response_prepare.append(add_headers)
     app.router.add_route("*", "/{path:.*}", Transcoder([service], channel).handle)

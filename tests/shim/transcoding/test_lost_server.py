@@ -9,6 +9,7 @@ import grpc
 import pytest
 from breezeway.v1 import event_pb2
 
+from tests.support.clock import HeldClock
 from tests.support.fake_server import FakeServer, Lost, refusal
 from tests.support.logs import read_log
 from tests.support.shim import serve_shim
@@ -86,10 +87,18 @@ async def test_half_a_stream_does_not_pass_for_a_whole_one(http: aiohttp.ClientS
 async def test_a_deadline_is_for_the_whole_stream(
     http: aiohttp.ClientSession, server: FakeServer, method: str, path: str
 ) -> None:
-    server.steps = [list(read_log("text"))[:5], Lost(DRAINING), asyncio.Event()]
+    over = asyncio.Event()
+    server.steps = [list(read_log("text"))[:5], over, Lost(DRAINING), asyncio.Event()]
     body = CREATE if method == "POST" else None
-    async with http.request(method, path, json=body, headers={"Grpc-Timeout": "300m"}) as answer:
-        assert answer.status == 200
-        told = await answer.text()
+    forever = aiohttp.ClientTimeout(total=None)
+    with HeldClock.held() as clock:
+        async with http.request(method, path, json=body, headers={"Grpc-Timeout": "1H"}, timeout=forever) as answer:
+            assert answer.status == 200
+            told = (await answer.content.readuntil(b"\n\n")).decode()
+            clock.move(3600)
+            over.set()
+            rest = asyncio.create_task(answer.text())
+            await clock.move_until(rest, 0.1)
+            told += await rest
     assert last_data(told)["code"] == grpc.StatusCode.DEADLINE_EXCEEDED.value[0]
     assert ids(told) == [5]

@@ -16,6 +16,7 @@ from breezeway.v1 import (
 
 from tests.support.fake_server import FakeServer, refusal
 from tests.support.logs import read_log
+from tests.support.patience import PATIENCE
 
 RUN = run_pb2.Run(id="run_1", state=run_pb2.RUN_STATE_COMPLETED, last_sequence=2**53 + 1)
 
@@ -104,7 +105,7 @@ async def test_a_client_that_leaves_a_stream_cancels_the_call(http: aiohttp.Clie
     server.steps = [[read_log("text")[0]], asyncio.Event()]
     async with http.get("/api/runs/run_1/events") as answer:
         await answer.content.readuntil(b"\n\n")
-    await asyncio.wait_for(server.cancelled.wait(), 5)
+    await asyncio.wait_for(server.cancelled.wait(), PATIENCE)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from breezeway_server.agents.steps import ModelCallCompleted, TextDelta
 
 from tests.server.agents.conftest import KEY, MakeAgent, built
 from tests.support.agents import FakeRun
+from tests.support.clock import HeldClock
 from tests.support.model_server import (
     DONE,
     Cut,
@@ -26,6 +27,7 @@ from tests.support.model_server import (
     text,
     usage,
 )
+from tests.support.system import ReservedPort
 
 
 async def _fails(llm: MakeAgent, **keys: Any) -> tuple[FakeRun, AgentError]:
@@ -94,28 +96,39 @@ async def test_the_wait_that_the_upstream_asks_for_is_passed_on(model: ModelServ
     assert len(model.requests) == 1, "30 s is more than a run should silently wait"
 
 
-async def test_an_unreachable_upstream_is_unavailable(llm: MakeAgent, unused_tcp_port: int) -> None:
-    _, failed = await _fails(llm, base_url=f"http://127.0.0.1:{unused_tcp_port}/v1")
+async def test_an_unreachable_upstream_is_unavailable(llm: MakeAgent) -> None:
+    with ReservedPort.reserved() as nobody:
+        _, failed = await _fails(llm, base_url=f"http://127.0.0.1:{nobody.number}/v1")
     assert failed.error.reason == "UPSTREAM_UNAVAILABLE"
 
 
 @pytest.mark.parametrize(
     ("actions", "keys", "what"),
     [
-        ([Hold()], {"first_token_timeout": 0.05}, "first piece"),
-        ([Raw(b": still thinking\n\n"), Hold()], {"first_token_timeout": 0.05}, "first piece"),
-        ([*text("one "), Hold()], {"idle_timeout": 0.05}, "further piece"),
-        ([*text("one "), Hold()], {"total_timeout": 0.05}, "whole answer"),
+        ([], {"first_token_timeout": 30}, "first piece"),
+        ([Raw(b": still thinking\n\n")], {"first_token_timeout": 30}, "first piece"),
+        (text("one "), {"idle_timeout": 30}, "further piece"),
+        (text("one "), {"total_timeout": 30}, "whole answer"),
     ],
 )
 async def test_a_slow_upstream_times_out(
     model: ModelServer, llm: MakeAgent, actions: list[Any], keys: dict[str, float], what: str
 ) -> None:
-    model.enqueue(Stream(actions))
-    _, failed = await _fails(llm, **keys)
-    assert failed.error.reason == "UPSTREAM_TIMEOUT"
-    assert what in failed.error.message
-    await asyncio.wait_for(model.requests[0].gone.wait(), 2)
+    model.enqueue(Stream([*actions, Hold()]))
+    run = FakeRun.asking("hello")
+    with HeldClock.held() as clock:
+        async with llm(**keys) as agent:
+            steps = run.follow(agent)
+            if what != "first piece":
+                assert await anext(steps) == TextDelta("one ")
+            waiting = asyncio.ensure_future(anext(steps))
+            request = await model.arrival()
+            await clock.move_until(waiting, 31)
+            with pytest.raises(AgentError) as caught:
+                await waiting
+        await request.gone.wait()
+    assert caught.value.error.reason == "UPSTREAM_TIMEOUT"
+    assert what in caught.value.error.message
 
 
 async def test_an_upstream_that_does_not_even_answer_times_out(llm: MakeAgent) -> None:

@@ -1,5 +1,6 @@
 """MCP tools as an llm agent has them."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -7,11 +8,12 @@ from breezeway_server.agents.base import Approval
 from breezeway_server.agents.build import build_agents
 from breezeway_server.agents.mcp.config import mcp_configs
 from breezeway_server.agents.mcp.listing import describer, model_name
-from breezeway_server.agents.steps import ToolCallOutput, ToolProgress
+from breezeway_server.agents.steps import Step, ToolCallOutput, ToolProgress
 from mcp_types import Tool
 
 from tests.server.agents.conftest import NOW
 from tests.support.agents import FakeRun, said
+from tests.support.clock import HeldClock
 from tests.support.mcp_servers import stdio_table
 from tests.support.model_server import ModelServer, answer, call, calls
 
@@ -21,22 +23,35 @@ def _document(model: ModelServer, server: dict[str, Any], **keys: Any) -> dict[s
     return {"agents": {"helper": agent}, "mcp": {"t": server}}
 
 
-async def _work(document: dict[str, Any], run: FakeRun) -> FakeRun:
+async def _work(document: dict[str, Any], run: FakeRun, seen: Callable[[Step], None] = lambda _: None) -> FakeRun:
+    """The run, worked to its end by the agent of that document; `seen` is told of each step."""
     registry = build_agents(document, {}, create_time=NOW)
     agent = registry.get("helper")
     assert agent is not None
     try:
-        return await run.work(agent)
+        async for step in run.follow(agent):
+            seen(step)
     finally:
         await registry.close()
+    return run
 
 
 async def test_the_model_is_offered_what_is_allowed_and_calls_it_once_it_may(model: ModelServer) -> None:
-    server = stdio_table(allow=["add", "w*", "big"], deny=["with*"], approval={"add": "required"}, call_timeout=1)
+    server = stdio_table(allow=["add", "w*", "big"], deny=["with*"], approval={"add": "required"}, call_timeout=30)
     made = [call("t__add", {"a": 1, "b": 2}, call_id="c1"), call("t__waits", {}, call_id="c2", at=1)]
     model.enqueue(calls(*made, call("t__big", {"size": 9000}, call_id="c3", at=2)), answer("done"))
     run = FakeRun([said("go")], decide=Approval(granted=True))
-    await _work(_document(model, server, max_tool_output=50), run)
+    missing = {"c1", "c3"}
+    with HeldClock.held() as clock:
+
+        def seen(step: Step) -> None:
+            """Once the other two have answered, the one that waits has had its time."""
+            if isinstance(step, ToolCallOutput):
+                missing.discard(step.call_id)
+            if not missing and ToolProgress("c2", "half way") in run.steps:
+                clock.move(31)
+
+        await _work(_document(model, server, max_tool_output=50), run, seen)
     offered = [tool["function"]["name"] for tool in model.requests[0].body["tools"]]
     assert sorted(offered) == ["t__add", "t__big", "t__waits"]
     assert list(run.approvals) == ["c1"]

@@ -16,6 +16,8 @@ from breezeway_server.agents.mcp.transports import transport_of
 from breezeway_server.agents.tools.base import Tool, ToolResult, text_result
 
 from tests.support.mcp_servers import HttpServer, stdio_table
+from tests.support.patience import PATIENCE
+from tests.support.system import ReservedPort
 
 AWAY = text_result('The server "t" of this tool cannot be reached; try again later.', is_error=True)
 
@@ -58,7 +60,7 @@ def _ignore(line: str) -> None:
 
 async def _until(server: McpServer, name: str, arguments: str, result: ToolResult) -> None:
     """Call until the server is back and answers so."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while await (await _tools(server))[name].call(arguments, _ignore) != result:  # noqa: ASYNC110 - as below
             await asyncio.sleep(0)  # nobody tells that a server is back
 
@@ -113,7 +115,7 @@ async def test_progress_is_told_and_a_cancelled_call_is_cancelled_there(table: d
 async def test_a_changed_list_is_read_anew(table: dict[str, Any]) -> None:
     async with _server(table) as server:
         await (await _tools(server))["t__grow"].call("{}", _ignore)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while "t__grown" not in (tools := await _tools(server)):
                 await tools["t__add"].call('{"a": 1, "b": 2}', _ignore)
         assert await tools["t__grown"].call("{}", _ignore) == text_result("new")
@@ -151,13 +153,14 @@ async def test_a_server_behind_a_url_may_go_and_come_back() -> None:
 
 
 @pytest.mark.parametrize("missing", ["command", "url"])
-async def test_a_server_that_is_not_there_has_no_tools(missing: str, unused_tcp_port: int) -> None:
-    tables: dict[str, dict[str, Any]] = {
-        "command": {"command": "/no/such/program"},
-        "url": {"url": f"http://127.0.0.1:{unused_tcp_port}/mcp"},
-    }
-    async with _server(tables[missing]) as server:
-        assert await _tools(server) == {}
+async def test_a_server_that_is_not_there_has_no_tools(missing: str) -> None:
+    with ReservedPort.reserved() as nobody:
+        tables: dict[str, dict[str, Any]] = {
+            "command": {"command": "/no/such/program"},
+            "url": {"url": f"http://127.0.0.1:{nobody.number}/mcp"},
+        }
+        async with _server(tables[missing]) as server:
+            assert await _tools(server) == {}
 
 
 async def test_a_program_that_never_answers_is_given_up_and_ended() -> None:

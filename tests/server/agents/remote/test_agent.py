@@ -31,6 +31,7 @@ from tests.server.agents.remote.fake import (
     text,
 )
 from tests.support.agents import FakeRun, function_tool, said
+from tests.support.patience import PATIENCE
 from tests.support.system import ReservedPort
 
 _HELLO = saying(fake.steps(text("hel"), text("lo")), fake.steps(text(" you")))
@@ -39,7 +40,7 @@ _UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 
 def remote(*agents: FakeAgent | str, **keys: Any) -> AbstractAsyncContextManager[Agent]:
     endpoints = [agent if isinstance(agent, str) else agent.address for agent in agents]
-    return built({"kind": "grpc", "endpoints": endpoints, "retry_backoff": 0, **keys})
+    return built({"kind": "grpc", "endpoints": endpoints, "retry_backoff": 0, "connect_timeout": PATIENCE, **keys})
 
 
 @pytest.fixture
@@ -168,7 +169,7 @@ async def test_runs_go_round_the_endpoints() -> None:
 
 
 async def _until_all_serve(agent: Agent, agents: list[FakeAgent]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while not all(each.requests for each in agents):
             await FakeRun.asking("hello").work(agent)
 
@@ -229,7 +230,7 @@ async def test_cancelling_the_run_cancels_the_call_and_leaves_nothing_behind() -
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await asyncio.wait_for(fake_agent.cancelled.wait(), 5)
+        await asyncio.wait_for(fake_agent.cancelled.wait(), PATIENCE)
     assert {task for task in asyncio.all_tasks() if "Channel" in repr(task)} <= before
 
 
@@ -238,7 +239,7 @@ async def test_leaving_the_steps_cancels_the_call() -> None:
         steps = agent.run(FakeRun.asking("hello"))
         await anext(steps)
         await steps.aclose()
-        await asyncio.wait_for(fake_agent.cancelled.wait(), 5)
+        await asyncio.wait_for(fake_agent.cancelled.wait(), PATIENCE)
 
 
 async def test_a_call_has_a_deadline() -> None:
@@ -322,7 +323,7 @@ async def test_what_cannot_be_ends_the_run_and_the_log_names_endpoint_and_fault(
     async with FakeAgent.serving(answer) as fake_agent, remote(fake_agent) as agent:
         with structlog.testing.capture_logs() as logs:
             assert (await _fails(agent)).reason == "AGENT_FAILED"
-        await asyncio.wait_for(fake_agent.cancelled.wait(), 5)
+        await asyncio.wait_for(fake_agent.cancelled.wait(), PATIENCE)
     assert (logs[-1]["endpoint"], logs[-1]["fault"]) == (fake_agent.address, fault)
 
 

@@ -14,6 +14,7 @@ from tests.server.agents.conftest import built
 from tests.server.agents.remote import fake
 from tests.server.agents.remote.fake import FakeAgent, text
 from tests.support.agents import FakeRun
+from tests.support.patience import PATIENCE
 
 _HELLO = fake.saying(fake.steps(text("hello")))
 
@@ -37,7 +38,7 @@ def _server(folder: Path) -> grpc.ServerCredentials:
 
 
 def _table(address: str, **tls: Any) -> dict[str, Any]:
-    return {"kind": "grpc", "endpoints": [address], "retries": 0, "connect_timeout": 5, "tls": tls}
+    return {"kind": "grpc", "endpoints": [address], "retries": 0, "connect_timeout": PATIENCE, "tls": tls}
 
 
 async def test_both_sides_know_each_other(certificate: Path) -> None:

@@ -11,6 +11,7 @@ from breezeway.v1 import run_pb2
 from tests.support.fake_server import FakeServer, refusal
 from tests.support.golden import transcript
 from tests.support.logs import read_log
+from tests.support.patience import PATIENCE
 from tests.support.shim import serve_shim
 
 PATH = "/v1/chat/completions"
@@ -125,7 +126,7 @@ async def test_a_client_that_hangs_up_cancels_the_call(
     await server.called.wait()
     request.cancel()
     await asyncio.gather(request, return_exceptions=True)
-    await asyncio.wait_for(server.cancelled.wait(), 10)
+    await asyncio.wait_for(server.cancelled.wait(), PATIENCE)
 
 
 async def _read(http: aiohttp.ClientSession, body: dict[str, Any]) -> bytes:

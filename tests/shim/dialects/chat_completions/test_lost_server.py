@@ -14,6 +14,7 @@ from breezeway.v1.run_service_pb2 import CancelRunRequest, CancelRunResponse
 from tests.support.fake_server import FakeServer, Lost, refusal
 from tests.support.golden import transcript
 from tests.support.logs import RUN_ID, read_log
+from tests.support.patience import PATIENCE
 from tests.support.shim import serve_shim
 
 PATH = "/v1/chat/completions"
@@ -148,20 +149,20 @@ async def test_who_leaves_after_a_loss_still_cancels(
     events = read_log("text")
     server.steps = [events[:5], Lost(DRAINING), server.followed, asyncio.Event()]
     request = asyncio.create_task(_read(http, body, {}))
-    await asyncio.wait_for(server.followed.wait(), 10)
+    await asyncio.wait_for(server.followed.wait(), PATIENCE)
     request.cancel()
     await asyncio.gather(request, return_exceptions=True)
-    await asyncio.wait_for(cancelled.wait(), 10)
+    await asyncio.wait_for(cancelled.wait(), PATIENCE)
 
 
 async def test_who_leaves_a_run_that_goes_on_cancels_nothing(http: aiohttp.ClientSession, server: FakeServer) -> None:
     events = read_log("text")
     server.steps = [events[:5], Lost(DRAINING), server.followed, asyncio.Event()]
     request = asyncio.create_task(_read(http, STREAM, {"X-On-Disconnect": "continue"}))
-    await asyncio.wait_for(server.followed.wait(), 10)
+    await asyncio.wait_for(server.followed.wait(), PATIENCE)
     request.cancel()
     await asyncio.gather(request, return_exceptions=True)
-    await asyncio.wait_for(server.cancelled.wait(), 10)
+    await asyncio.wait_for(server.cancelled.wait(), PATIENCE)
     assert "CancelRun" not in methods(server)
 
 

@@ -16,6 +16,8 @@ from tests.support.dialects import frames
 from tests.support.fake_server import FakeServer, refusal
 from tests.support.logs import RUN_ID, LogWriter, read_log
 from tests.support.openai_schemas import check_response, check_schema, sse_events
+from tests.support.patience import PATIENCE
+from tests.support.shim import serve_shim
 
 PATH = "/v1/responses"
 RESPONSE_ID = "resp_019a3e5c7d0070008000000000000001"
@@ -121,7 +123,7 @@ async def test_a_caller_who_leaves_ends_the_call_to_the_server(http: Http, serve
     server.steps = [read_log("text")[:4], asyncio.Event()]
     async with http.post(PATH, json=BODY | {"stream": True}) as response:
         await response.content.readuntil(b"response.output_text.delta")
-    await asyncio.wait_for(server.cancelled.wait(), 5)
+    await asyncio.wait_for(server.cancelled.wait(), PATIENCE)
 
 
 async def test_a_background_response_is_answered_as_it_was_accepted(http: Http, server: FakeServer) -> None:
@@ -156,9 +158,13 @@ async def test_a_run_that_somebody_cancelled_is_answered_with_that_status(http: 
         assert (await response.json())["status"] == "cancelled"
 
 
-async def test_a_stream_that_cannot_go_on_ends_with_an_error_event(http: Http, server: FakeServer) -> None:
+async def test_a_stream_that_cannot_go_on_ends_with_an_error_event(server: FakeServer) -> None:
     server.steps = [read_log("text")[:4], refusal(grpc.StatusCode.UNAVAILABLE, "SERVER_DRAINING", "The server stops.")]
-    async with http.post(PATH, json=BODY | {"stream": True}) as response:
+    async with (
+        serve_shim(server.target, reconnect_seconds=0) as url,
+        Http(url) as http,
+        http.post(PATH, json=BODY | {"stream": True}) as response,
+    ):
         events = sse_events(await response.read())
     last = events[-1]
     assert last == {

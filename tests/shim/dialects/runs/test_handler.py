@@ -6,12 +6,14 @@ import grpc
 import pytest
 from breezeway.v1 import agent_pb2, event_pb2, item_pb2, run_pb2, run_service_pb2
 from breezeway.v1.agent_registry_service_pb2 import ListAgentsResponse
+from breezeway_shim.dialects.runs import following
 from breezeway_shim.dialects.runs.projection import RunsProjection
 from breezeway_shim.fold import RunFold
 
 from tests.support.dialects import frames
 from tests.support.fake_server import FakeServer, refusal
 from tests.support.logs import RUN_ID, read_log
+from tests.support.patience import PATIENCE
 
 PATH = "/v1/runs"
 ONE = f"{PATH}/{RUN_ID}"
@@ -104,7 +106,10 @@ async def test_events_that_are_no_longer_kept_are_an_error(http: Http, server: F
         assert (await error_of(response))[:2] == (410, "cursor_expired")
 
 
-async def test_a_reader_may_come_before_the_run(http: Http, server: FakeServer) -> None:
+async def test_a_reader_may_come_before_the_run(
+    http: Http, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "_PATIENCE_SECONDS", PATIENCE)
     log = read_log("text")
     server.plays(log)
     answers = [
