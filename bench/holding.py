@@ -30,7 +30,7 @@ def _post(model: str, **more: object) -> bytes:
     wanted = {"model": model, "stream": True, "messages": [{"role": "user", "content": "hi"}], **more}
     body = json.dumps(wanted).encode()
     head = (
-        f"POST /v1/chat/completions HTTP/1.1\r\nHost: bench\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
 
@@ -57,7 +57,7 @@ async def stalled(process: Process, count: int) -> float:
         pass
     writer.close()
     before = process.resident_bytes()
-    head = f"GET /v1/chat/completions/{run}?stream=true HTTP/1.1\r\nHost: bench\r\n\r\n".encode()
+    head = f"GET /v1/chat/completions/{run}?stream=true HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
     streams = []
     for _ in range(count // 50):
         streams += await asyncio.gather(*(_open(process.port, head, window=4096) for _ in range(50)))

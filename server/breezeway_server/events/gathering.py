@@ -2,12 +2,9 @@
 
 from collections.abc import Callable
 
-# Events a second, and for how many seconds to gather from there on: the first brings at least four events together,
-# the second spares a busy machine half of its messages, each of which costs as much as the events in it.
-_BUSY = 800.0
-_PAUSE = 0.005
-_VERY_BUSY = 3000.0
-_LONG_PAUSE = 0.01
+# Events a second, and for how many seconds to gather from there on. The least of them brings four events together; the
+# others spare a busy machine half of its messages each, which cost as much as a few dozen events.
+_PAUSES = ((5000.0, 0.02), (3000.0, 0.01), (800.0, 0.005))
 # How much of the rate is forgotten with each batch.
 _DECAY = 0.2
 
@@ -23,10 +20,10 @@ class Gathering:
 
     def pause(self) -> float:
         """Return for how many seconds to gather: 0 unless events come thick."""
-        if self._rate < _BUSY:
-            return 0.0
-        pause = _PAUSE if self._rate < _VERY_BUSY else _LONG_PAUSE
-        return max(0.0, pause - (self._clock() - self._last))
+        for rate, pause in _PAUSES:
+            if self._rate >= rate:
+                return max(0.0, pause - (self._clock() - self._last))
+        return 0.0
 
     def sent(self, events: int) -> None:
         """Take note of a batch."""

@@ -1,5 +1,6 @@
 """A lone event never waits; under load the next batch gathers for a few milliseconds."""
 
+import pytest
 from breezeway_server.events.gathering import Gathering
 
 
@@ -42,11 +43,12 @@ def test_under_load_a_batch_gathers_but_not_for_long() -> None:
     assert gathering.pause() == 0, "it has waited long enough already"
 
 
-def test_under_heavy_load_it_gathers_twice_as_long() -> None:
+@pytest.mark.parametrize(("events", "least", "most"), [(4, 0.005, 0.01), (12, 0.01, 0.02)])
+def test_the_heavier_the_load_the_longer_it_gathers(events: int, least: float, most: float) -> None:
     clock = Clock()
     gathering = Gathering(clock)
-    loaded(clock, gathering, events=6)
-    assert 0.005 < gathering.pause() <= 0.01
+    loaded(clock, gathering, events)
+    assert least < gathering.pause() <= most
 
 
 def test_load_is_forgotten_after_a_silence() -> None:

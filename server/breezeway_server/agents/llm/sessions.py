@@ -1,6 +1,31 @@
 """The kept HTTP session that all llm agents of a server share."""
 
+from functools import partial
+from typing import Any, cast
+
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
+
+
+class _Connection(ResponseHandler):
+    """A connection that is told to go on reading only where it had stopped.
+
+    Its stream asks for that after every read, and aiohttp then runs its parser on nothing: for a stream that comes in
+    token by token as often as on something.
+    """
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Go on reading, with what the parser was stopped in the middle of first."""
+        if self._reading_paused or self._buffer_paused:
+            super().resume_reading(resume_parser)
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Makes these connections."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._factory = cast("partial[ResponseHandler]", partial(_Connection, loop=self._loop))
 
 
 class UpstreamSession:
@@ -17,7 +42,7 @@ class UpstreamSession:
         """The session. Needs a running event loop."""
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300, keepalive_timeout=60),
+                connector=_Connector(limit=0, ttl_dns_cache=300, keepalive_timeout=60),
                 # Keys differ by agent, so that nothing an upstream sets may travel from one to another.
                 cookie_jar=aiohttp.DummyCookieJar(),
                 # Deadlines are kept by `upstream`: aiohttp's own re-arm a timer for every chunk.
