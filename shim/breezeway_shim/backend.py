@@ -17,6 +17,7 @@ from breezeway.v1.run_service_pb2_grpc import RunServiceStub
 from breezeway.v1.store_service_pb2_grpc import StoreServiceStub
 from breezeway.v1.stream_service_pb2_grpc import StreamServiceStub
 from grpc_health.v1 import health_pb2
+from multidict import istr
 
 from breezeway_shim.errors import FieldToParam, RequestError, rpc_errors, says_why, server_lost, unauthenticated
 from breezeway_shim.multiplexing import Multiplexer
@@ -38,16 +39,19 @@ SPAN = web.RequestKey("span", Span)
 """Where in a trace the request stands."""
 
 # Who is calling, and what traces and gateways in front say about the call. The server decides what it believes.
-CREDENTIAL_HEADERS = ("Authorization", "X-API-Key", "X-Session-API-Key")
-IDENTITY_HEADERS = (
-    "X-Tenant-Id",
-    "X-User-Id",
-    "X-Forwarded-User",
-    "X-Forwarded-Email",
-    "X-OpenWebUI-User-Id",
-    "X-OpenWebUI-Chat-Id",
-    "baggage",
+_CREDENTIAL_HEADERS = (istr("Authorization"), istr("X-API-Key"), istr("X-Session-API-Key"))
+_IDENTITY_HEADERS = (
+    istr("X-Tenant-Id"),
+    istr("X-User-Id"),
+    istr("X-Forwarded-User"),
+    istr("X-Forwarded-Email"),
+    istr("X-OpenWebUI-User-Id"),
+    istr("X-OpenWebUI-Chat-Id"),
+    istr("baggage"),
 )
+_CALLER_HEADERS = (*_CREDENTIAL_HEADERS, *_IDENTITY_HEADERS)
+_TRACEPARENT = istr("traceparent")
+_TRACESTATE = istr("tracestate")
 
 _CHANNEL_OPTIONS = (
     # Bodies are bounded where they come in; a limit here would only fail later and say less.
@@ -55,8 +59,9 @@ _CHANNEL_OPTIONS = (
     ("grpc.max_receive_message_length", -1),
     # A server that was restarted is found again at once, not after gRPC's default of up to two minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
+    # Despite its name: how long one attempt may take, handshakes included. A server that is far or busy needs a while.
+    ("grpc.min_reconnect_backoff_ms", 5000),
     # Left to itself the window of a stream grows to megabytes, which every client that stalls would then hold here.
     ("grpc.http2.bdp_probe", 0),
     # A server whose machine is gone says nothing; without these its streams would stay quiet for ever.
@@ -307,12 +312,13 @@ def metadata_of(request: web.Request) -> Metadata:
     pairs = [("x-request-id", request[REQUEST_ID])]
     if NOT_LOCAL in request:
         pairs.append(("x-breezeway-not-local", request[NOT_LOCAL]))
-    for name in (*CREDENTIAL_HEADERS, *IDENTITY_HEADERS):
-        value = request.headers.get(name)
+    headers = request.headers
+    for name in _CALLER_HEADERS:
+        value = headers.get(name)
         if value is None:
             continue
         if not (value.isascii() and value.isprintable()):
-            if name in CREDENTIAL_HEADERS:
+            if name in _CREDENTIAL_HEADERS:
                 raise unauthenticated(f"What {name} holds is not a key of this server.")
             raise RequestError(f"The header {name} may hold printable ASCII characters only.")
         pairs.append((name.lower(), value))
@@ -322,7 +328,8 @@ def metadata_of(request: web.Request) -> Metadata:
 
 def carrier_of(request: web.Request) -> Carrier:
     """Return where in a trace its caller says that the request stands."""
-    return Carrier.of(request.headers.get("traceparent", ""), request.headers.get("tracestate", ""))
+    headers = request.headers
+    return Carrier.of(headers.get(_TRACEPARENT, ""), headers.get(_TRACESTATE, ""))
 
 
 BACKEND = web.AppKey("backend", Backend)

@@ -49,7 +49,8 @@ async def _read(request: web.Request, limit: int) -> bytes:
     budget = request.app[BODY_BUDGET]
     chunks: list[bytes] = []
     size = 0
-    while chunk := await request.content.readany():
+    while not request.content.at_eof():
+        chunk = await request.content.readany()
         size += len(chunk)
         if size > limit:
             raise body_too_large(limit)

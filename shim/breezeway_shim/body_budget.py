@@ -38,7 +38,8 @@ class BodyBudget:
 
     def give_back(self, request: web.Request) -> None:
         """Count the request's body no more."""
-        self._held -= request.pop(_HELD, 0)
+        if self._held:
+            self._held -= request.pop(_HELD, 0)
 
 
 BODY_BUDGET = web.AppKey("body_budget", BodyBudget)

@@ -13,10 +13,10 @@ from aiohttp.http_exceptions import LineTooLong
 from breezeway_shim.body_budget import BODY_BUDGET, BodyBudget
 from breezeway_shim.config import ShimSettings
 from breezeway_shim.errors import ApiError, internal_error
+from breezeway_shim.middleware import new_request_id
 from breezeway_shim.refusals import (
     early_answer,
     malformed,
-    new_request_id,
     raw_answer,
     refused_expectation,
     too_many_connections,

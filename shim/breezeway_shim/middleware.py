@@ -1,11 +1,12 @@
 """What every answer has: a request id, security headers, and one shape where something went wrong."""
 
-import uuid
+import secrets
 
 import structlog
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 from breezeway.telemetry.logs import REQUEST_ID as REQUEST_ID_FORM
+from multidict import istr
 
 from breezeway_shim.backend import BACKEND, REQUEST_ID, metadata_of
 from breezeway_shim.errors import INVALID_REQUEST, ApiError, RequestError, internal_error
@@ -14,24 +15,32 @@ from breezeway_shim.rate_limits import RATE_LIMITS
 
 # The caller of such an answer may still be sending what nobody will read.
 _ENDS_CONNECTION = {408, 413}
+_REQUEST_ID_HEADER = istr("x-request-id")
 SECURITY_HEADERS = {"X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Referrer-Policy": "no-referrer"}
 _log = structlog.get_logger(__name__)
 
 
+def new_request_id() -> str:
+    """An id for a request that brought none, or none that could be read: 32 random hexadecimal digits."""
+    return secrets.token_hex(16)
+
+
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Signal handler: put on every answer what every answer has, streams included."""
-    response.headers["x-request-id"] = request[REQUEST_ID]
-    response.headers.update(request.get(RATE_LIMITS, {}))
-    response.headers.update(SECURITY_HEADERS)
-    response.headers.update(cors_headers(request))
-    response.headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+    headers = response.headers
+    headers[_REQUEST_ID_HEADER] = request[REQUEST_ID]
+    if limits := request.get(RATE_LIMITS):
+        headers.update(limits)
+    headers.update(SECURITY_HEADERS)
+    headers.update(cors_headers(request))
+    headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 
 
 @web.middleware
 async def identify(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Give the request an id: the caller's, where a mesh in front has given it one, or a new one."""
-    given = request.headers.get("x-request-id", "")
-    request[REQUEST_ID] = given if REQUEST_ID_FORM.fullmatch(given) else str(uuid.uuid4())
+    given = request.headers.get(_REQUEST_ID_HEADER)
+    request[REQUEST_ID] = given if given and REQUEST_ID_FORM.fullmatch(given) else new_request_id()
     return await handler(request)
 
 

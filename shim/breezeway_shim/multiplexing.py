@@ -9,8 +9,6 @@ from breezeway.v1.stream_service_pb2 import (
     MultiplexBatch,
     MultiplexRunsRequest,
     MultiplexRunsResponse,
-    MultiplexStart,
-    MultiplexStop,
     StreamRunRequest,
 )
 from google.rpc import status_pb2
@@ -19,6 +17,10 @@ from breezeway_shim.shortcut import Shortcut
 
 # A client that is so many events behind is read for by a call of its own, which waits for it.
 _MOST_PENDING = 2000
+
+# So many times the loop goes round before a request whose bytes are here has asked for its run. No time passes for it:
+# a loop with nothing else to do is through at once.
+_PASSES = 4
 
 _DETAILS_KEY = "grpc-status-details-bin"
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
@@ -136,8 +138,7 @@ class Multiplexer:
         self._method = method
         self._runs: dict[int, MultiplexedRun] = {}
         self._last_tag = 0
-        self._starts: list[MultiplexStart] = []
-        self._stops: list[MultiplexStop] = []
+        self._wanted = MultiplexRunsRequest()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -147,7 +148,7 @@ class Multiplexer:
         """Ask for a run, and return what comes of it, but for what goes by the shortcut."""
         self._last_tag += 1
         run = self._runs[self._last_tag] = MultiplexedRun(self, self._last_tag, shortcut)
-        self._starts.append(MultiplexStart(tag=self._last_tag, run=request, metadata=dict(metadata)))
+        self._wanted.starts.add(tag=self._last_tag, run=request, metadata=dict(metadata))
         self._wake.set()
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._carry(), name="multiplexer")
@@ -156,7 +157,7 @@ class Multiplexer:
     def stop(self, tag: int, *, disconnected: bool) -> None:
         """Ask for nothing more of a run."""
         if self._runs.pop(tag, None) is not None:
-            self._stops.append(MultiplexStop(tag=tag, disconnected=disconnected))
+            self._wanted.stops.add(tag=tag, disconnected=disconnected)
             self._wake.set()
 
     async def close(self) -> None:
@@ -183,8 +184,7 @@ class Multiplexer:
             await asyncio.gather(asking, return_exceptions=True)
             call.cancel()
             runs, self._runs = self._runs, {}
-            self._starts.clear()
-            self._stops.clear()
+            self._wanted.Clear()
             # Whoever starts a run from now on must find that this call is over.
             self._task = None
             for run in runs.values():
@@ -193,10 +193,12 @@ class Multiplexer:
     async def _ask(self, call: "grpc.aio.StreamStreamCall[MultiplexRunsRequest, MultiplexRunsResponse]") -> None:
         while True:
             await self._wake.wait()
+            # A message costs more than the run in it: requests that are on their way through the process go along.
+            for _ in range(_PASSES):
+                await asyncio.sleep(0)
             self._wake.clear()
-            starts, self._starts = self._starts, []
-            stops, self._stops = self._stops, []
-            await call.write(MultiplexRunsRequest(starts=starts, stops=stops))
+            wanted, self._wanted = self._wanted, MultiplexRunsRequest()
+            await call.write(wanted)
 
 
 def _lost(message: str) -> grpc.aio.AioRpcError:

@@ -1,6 +1,5 @@
 """Answers that are given before a request has come to the application, or without a request at all."""
 
-import uuid
 from http import HTTPStatus
 
 from aiohttp import hdrs, web
@@ -8,14 +7,9 @@ from aiohttp import hdrs, web
 from breezeway_shim.body import body_too_large
 from breezeway_shim.body_budget import BodyBudget
 from breezeway_shim.errors import INVALID_REQUEST, SERVER_ERROR, ApiError
-from breezeway_shim.middleware import SECURITY_HEADERS
+from breezeway_shim.middleware import SECURITY_HEADERS, new_request_id
 
 _FULL_RETRY_SECONDS = 1
-
-
-def new_request_id() -> str:
-    """An id for a request that brought none, or none that could be read."""
-    return str(uuid.uuid4())
 
 
 def too_many_connections() -> ApiError:

@@ -39,6 +39,8 @@ class Carrier(NamedTuple):
     @property
     def pairs(self) -> tuple[tuple[str, str], ...]:
         """Return it as headers or metadata."""
+        if not self.traceparent:
+            return ()
         return tuple((name, value) for name, value in zip(self._fields, self, strict=True) if value)
 
 

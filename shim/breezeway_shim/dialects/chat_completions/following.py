@@ -12,11 +12,10 @@ from breezeway_shim.config import SETTINGS
 from breezeway_shim.dialects.chat_completions.completion import completion_of
 from breezeway_shim.dialects.chat_completions.projection import ChatProjection, error_frames
 from breezeway_shim.dialects.chat_completions.request import ChatCall
+from breezeway_shim.dialects.collecting import collect
 from breezeway_shim.dialects.cursor import cursor_ahead
 from breezeway_shim.dialects.headers import conversation_headers, run_headers
 from breezeway_shim.errors import ApiError, error_of_end
-from breezeway_shim.fold import RunFold
-from breezeway_shim.openai_items.answers import json_answer
 from breezeway_shim.rate_limits import note_rate_limits
 from breezeway_shim.reconnecting import Batches
 from breezeway_shim.shortcut import Events, Shortcut
@@ -37,7 +36,7 @@ async def run_completion(request: web.Request, call: ChatCall, *, after: int | N
         shortcut=shortcut if call.stream and not after else None,
     )
     if not call.stream:
-        return await _collected(request, batches)
+        return await collect(request, batches, completion_of)
     outlives = (
         call.run.spec.durability == run_pb2.DURABILITY_LOGGED
         or call.run.on_disconnect == stream_service_pb2.DISCONNECT_POLICY_CONTINUE
@@ -69,22 +68,6 @@ def _wants_tool_progress(request: web.Request) -> bool:
     return "tool_progress" in request.headers.get("X-Breezeway-Events", "")
 
 
-async def _collected(request: web.Request, batches: Batches) -> web.Response:
-    fold = RunFold()
-    headers = conversation_headers(request)
-    try:
-        async with aclosing(batches):
-            async for events in batches:
-                for event in events:
-                    if event.HasField("run_queued"):
-                        headers.update(run_headers(request, event))
-                    fold.add(event)
-        return json_answer(completion_of(fold.run), headers)
-    except ApiError as error:
-        error.headers.update(headers)
-        raise
-
-
 async def _streamed(
     request: web.Request,
     batches: Batches,
@@ -102,7 +85,7 @@ async def _streamed(
         for event in events:
             if projection.newest == 0:
                 if event.HasField("run_queued"):
-                    headers.update(run_headers(request, event))
+                    headers.update(run_headers(request, event.run_id, event.run_queued.spec))
                 # Before the first frame a failure is still an HTTP status; after it the projection has its frame.
                 if whole_errors and (error := error_of_end(event)):
                     raise error

@@ -36,12 +36,11 @@ def affinity_key(items: Iterable[SourcedItem]) -> str:
     digest = hashlib.sha256()
     for item, _ in items:
         text = _text(item).encode()
-        digest.update(b"%d %d " % (item.message.role, len(text)))
-        digest.update(text)
+        digest.update(b"%d %d %b" % (item.message.role, len(text), text))
         if item.message.role == item_pb2.ROLE_USER:
             break
     return digest.hexdigest()
 
 
 def _text(item: item_pb2.Item) -> str:
-    return "".join(part.text.text for part in item.message.content)
+    return "".join([part.text.text for part in item.message.content])

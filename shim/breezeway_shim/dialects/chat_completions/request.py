@@ -127,7 +127,7 @@ def _spec(chat: ChatRequest, fields: Mapping[str, msgspec.Raw]) -> run_pb2.RunSp
         sampling=_sampling(chat),
         tools=tools_of(chat.tools or ()),
         parallel_tool_calls=chat.parallel_tool_calls,
-        metadata=chat.metadata or {},
+        metadata=chat.metadata,
         user=chat.user or "",
         safety_identifier=chat.safety_identifier or "",
         prompt_cache_key=chat.prompt_cache_key or "",

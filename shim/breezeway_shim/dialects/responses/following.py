@@ -3,12 +3,14 @@
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from functools import partial
+from typing import Any
 
 from aiohttp import web
 from breezeway.v1 import run_pb2, stream_service_pb2
 
 from breezeway_shim.backend import BACKEND, metadata_of
 from breezeway_shim.config import SETTINGS
+from breezeway_shim.dialects.collecting import collect
 from breezeway_shim.dialects.cursor import cursor_ahead
 from breezeway_shim.dialects.headers import conversation_headers, run_headers
 from breezeway_shim.dialects.responses.frames import error_frame
@@ -16,8 +18,6 @@ from breezeway_shim.dialects.responses.objects import response_json
 from breezeway_shim.dialects.responses.projection import ResponseProjection
 from breezeway_shim.dialects.responses.request import ResponseCall
 from breezeway_shim.errors import ApiError, run_failed
-from breezeway_shim.fold import RunFold
-from breezeway_shim.openai_items.answers import json_answer
 from breezeway_shim.rate_limits import note_rate_limits
 from breezeway_shim.reconnecting import Batches
 from breezeway_shim.shortcut import Events, Shortcut
@@ -37,13 +37,15 @@ async def run_response(request: web.Request, call: ResponseCall) -> web.StreamRe
     batches = request.app[BACKEND].stream_run(
         wanted, metadata_of(request), call.field_to_param, partial(note_rate_limits, request), shortcut=shortcut
     )
-    return await (_streamed(request, batches, shortcut=shortcut) if call.stream else _collected(request, batches))
+    if not call.stream:
+        return await collect(request, batches, _response_of)
+    return await _streamed(request, batches, shortcut=shortcut)
 
 
 async def collect_response(request: web.Request, run: run_pb2.Run) -> web.Response:
     """Wait for the end of a run that is there, and answer with it. The run is not touched."""
     wanted = stream_service_pb2.FollowRunRequest(run_id=run.id, detail=stream_service_pb2.STREAM_DETAIL_ITEMS)
-    return await _collected(request, request.app[BACKEND].follow_run(wanted, metadata_of(request)))
+    return await collect(request, request.app[BACKEND].follow_run(wanted, metadata_of(request)), _response_of)
 
 
 async def follow_response(request: web.Request, run: run_pb2.Run, *, after: int) -> web.StreamResponse:
@@ -54,23 +56,12 @@ async def follow_response(request: web.Request, run: run_pb2.Run, *, after: int)
     return await _streamed(request, batches, after=after, there=run.last_sequence)
 
 
-async def _collected(request: web.Request, batches: Batches) -> web.Response:
-    fold = RunFold()
-    headers = conversation_headers(request)
-    try:
-        async with aclosing(batches):
-            async for events in batches:
-                for event in events:
-                    if event.HasField("run_queued"):
-                        headers.update(run_headers(request, event))
-                    fold.add(event)
-        if fold.run.state == run_pb2.RUN_STATE_FAILED:
-            raise run_failed(fold.run.error)
-    except ApiError as error:
-        error.headers.update(headers)
-        raise
+def _response_of(run: run_pb2.Run) -> dict[str, Any]:
+    """The response of a run that is over. Raises `ApiError` where it failed."""
+    if run.state == run_pb2.RUN_STATE_FAILED:
+        raise run_failed(run.error)
     # Also where somebody cancelled it: unlike a chat completion, a response has a status that says so.
-    return json_answer(response_json(fold.run), headers)
+    return response_json(run)
 
 
 async def _streamed(
@@ -88,7 +79,7 @@ async def _streamed(
             async for events in batches:
                 first = projection.frames_written
                 if not first:
-                    headers.update(run_headers(request, events[0]))
+                    headers.update(run_headers(request, events[0].run_id, events[0].run_queued.spec))
                 ready = project(events)
                 newest = projection.frames_written - 1
                 # A caller can have no frame of what had not happened yet.
