@@ -66,7 +66,9 @@ async def resolve_references(
     `field` is the list's name in the request.
     """
     wanted = [item.item_reference.id for item in items if item.HasField("item_reference")]
-    found = await store.find_items(tenant, wanted) if wanted else {}
+    if not wanted:
+        return list(items)
+    found = await store.find_items(tenant, wanted)
     resolved = []
     for index, item in enumerate(items):
         if item.HasField("item_reference"):

@@ -7,6 +7,7 @@ from breezeway.v1 import event_pb2, item_pb2
 
 from breezeway_server.agents.base import Approval
 from breezeway_server.engine.recorder import Recorder
+from breezeway_server.engine.time_limit import TimeLimit
 from breezeway_server.errors import FailedPrecondition, NotFound
 from breezeway_server.events.fold import RunFold
 from breezeway_server.events.run_log import RunLog
@@ -22,18 +23,16 @@ def scope_of(fold: RunFold) -> str:
 class Approvals:
     """What one run has asked leave for; what was decided stands in its log."""
 
-    def __init__(self, fold: RunFold, run_log: RunLog, recorder: Recorder, granted: Granted) -> None:
-        """`granted` says whether leave for a tool was given for this conversation or for good."""
+    def __init__(self, fold: RunFold, run_log: RunLog, recorder: Recorder, granted: Granted, limit: TimeLimit) -> None:
+        """`granted` says whether leave for a tool was given for this conversation or for good.
+
+        `limit` has started, and stands still while somebody is waited for.
+        """
         self._fold = fold
         self._log = run_log
         self._recorder = recorder
         self._granted = granted
         self._waiting: dict[str, asyncio.Future[None]] = {}
-        self._limit = asyncio.timeout(None)
-        self._left: float | None = None
-
-    def suspend(self, limit: asyncio.Timeout) -> None:
-        """Let this time limit stand still from now on while somebody is waited for."""
         self._limit = limit
 
     async def wait(self, call_id: str) -> Approval:
@@ -52,18 +51,15 @@ class Approvals:
         return _approval(resolved)
 
     async def _decided(self, request_id: str) -> None:
-        loop = asyncio.get_running_loop()
-        if not self._waiting and (ends := self._limit.when()) is not None:
-            self._left = ends - loop.time()
-            self._limit.reschedule(None)
-        decided = self._waiting[request_id] = loop.create_future()
+        if not self._waiting:
+            self._limit.stop()
+        decided = self._waiting[request_id] = asyncio.get_running_loop().create_future()
         try:
             await decided
         finally:
             del self._waiting[request_id]
-            if not self._waiting and self._left is not None:
-                self._limit.reschedule(loop.time() + self._left)
-                self._left = None
+            if not self._waiting:
+                self._limit.start()
 
     def _request_of(self, call_id: str) -> str | None:
         for item in self._fold.completed:

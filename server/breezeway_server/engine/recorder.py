@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import assert_never
 
 from breezeway.v1 import event_pb2, item_pb2, run_pb2
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from breezeway_server.agents import steps
 from breezeway_server.engine.item_ids import identify
@@ -17,6 +16,7 @@ from breezeway_server.events.open_item import OpenItem
 from breezeway_server.events.run_log import RunLog
 from breezeway_server.events.text_frames import TextFrames
 
+_SECOND = 1_000_000_000  # in nanoseconds
 _COMPLETED = item_pb2.ITEM_STATUS_COMPLETED
 _INCOMPLETE = item_pb2.ITEM_STATUS_INCOMPLETE
 _TOKEN_BUDGET = item_pb2.INCOMPLETE_REASON_TOKEN_BUDGET
@@ -61,20 +61,22 @@ class Recorder:
         # By choice: the open part that more text goes on with, and what its frames begin with.
         self._text_parts: dict[int, tuple[OpenItem, int, bytes]] = {}
         self._thinking: dict[tuple[str, bool], int] = {}
+        done = fold.completed
         self._calls = {
             item.function_call.call_id: item
-            for item in fold.completed
+            for item in done
             if item.HasField("function_call") and item.status == _COMPLETED
         }
-        self._answered = {item.function_call_output.call_id for item in fold.completed}
+        self._answered = {item.function_call_output.call_id for item in done}
         self._position = len(fold.input) + fold.begun
         self._limit: item_pb2.IncompleteReason.ValueType | None = None
 
     def queue(self, new: NewRun) -> None:
         """Record that the run was accepted: its first event."""
-        carrier = self._watch.span.carrier
-        queued = event_pb2.RunQueued(spec=new.spec, traceparent=carrier.traceparent, tracestate=carrier.tracestate)
-        self._put(event_pb2.RunEvent(run_queued=queued), new)
+        event = event_pb2.RunEvent()
+        event.run_queued.spec.CopyFrom(new.spec)
+        event.run_queued.traceparent, event.run_queued.tracestate = self._watch.span.carrier
+        self._put(event, new)
 
     def start(self) -> bool:
         """Record that this attempt begins, and close what an attempt before it left open.
@@ -292,14 +294,17 @@ class Recorder:
             self._close(item)
 
     def _begin(self, item: item_pb2.Item) -> OpenItem:
+        now = self._clock()
         if not self._fold.begun:
-            self._watch.began_to_answer(self._fold, self._clock())
+            self._watch.began_to_answer(self._fold, now)
         identify(item, self._fold.run_id, self._position)
         self._position += 1
         item.status = item_pb2.ITEM_STATUS_IN_PROGRESS
-        item.create_time.CopyFrom(self._now())
+        item.create_time.seconds, item.create_time.nanos = divmod(now, _SECOND)
         self._room -= item.ByteSize()
-        self._put(event_pb2.RunEvent(item_started=event_pb2.ItemStarted(item=item)))
+        event = event_pb2.RunEvent()
+        event.item_started.item.CopyFrom(item)
+        self._put(event)
         return self._fold.opened(item.id)
 
     def _close(self, item: OpenItem, reason: item_pb2.IncompleteReason.ValueType | None = None) -> None:
@@ -307,7 +312,9 @@ class Recorder:
             del self._speaking[item.choice_index]
         status = _COMPLETED if reason is None else _INCOMPLETE
         closed = item.close(status, reason or item_pb2.INCOMPLETE_REASON_UNSPECIFIED)
-        self._put(event_pb2.RunEvent(item_completed=event_pb2.ItemCompleted(item=closed)))
+        event = event_pb2.RunEvent()
+        event.item_completed.item.CopyFrom(closed)
+        self._put(event)
 
     def _interrupt(self) -> None:
         for item in list(self._fold.open):
@@ -323,10 +330,7 @@ class Recorder:
         event.run_id = self._fold.run_id
         event.sequence = self._fold.last_sequence + 1
         event.attempt = self._run_log.attempt
-        event.create_time.CopyFrom(self._now())
+        now = event.create_time
+        now.seconds, now.nanos = divmod(self._clock(), _SECOND)
         self._fold.apply(event)
         self._log.put(self._run_log, event, self._fold, new)
-
-    def _now(self) -> Timestamp:
-        seconds, nanos = divmod(self._clock(), 1_000_000_000)
-        return Timestamp(seconds=seconds, nanos=nanos)

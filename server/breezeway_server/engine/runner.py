@@ -14,6 +14,7 @@ from breezeway_server.agents.errors import run_error
 from breezeway_server.agents.steps import ModelCallCompleted
 from breezeway_server.engine.approvals import Approvals, Granted
 from breezeway_server.engine.recorder import Recorder
+from breezeway_server.engine.time_limit import TimeLimit
 from breezeway_server.engine.watch import Watch
 from breezeway_server.errors import Unavailable
 from breezeway_server.events.fold import RunFold
@@ -39,20 +40,12 @@ class Context:
     ) -> None:
         self._fold = fold
         self._approvals = approvals
+        self.run_id = fold.run_id
         self.tenant = tenant
         self.attempt = attempt
+        self.spec = fold.spec
         self.history = history
         self.input = tuple(fold.input)
-
-    @property
-    def run_id(self) -> str:
-        """The run's id."""
-        return self._fold.run_id
-
-    @property
-    def spec(self) -> run_pb2.RunSpec:
-        """What the caller asked for."""
-        return self._fold.spec
 
     @property
     def output(self) -> list[item_pb2.Item]:
@@ -85,13 +78,13 @@ class Runner:
         """`granted` says whether leave for a tool was given before; `time_limit` is in seconds."""
         self.fold = fold
         self.log = run_log
-        self.approvals = Approvals(fold, run_log, recorder, granted)
+        self._limit = TimeLimit(time_limit, lambda: self.fail(_timed_out(time_limit)))
+        self.approvals = Approvals(fold, run_log, recorder, granted, self._limit)
         self.settled = asyncio.Event()
         self.watch = watch
         self._tenant = tenant
         self._recorder = recorder
         self._work = work
-        self._time_limit = time_limit
         self._task: asyncio.Task[None] | None = None
         self._running = False
         self._stop: Callable[[], None] | None = None
@@ -161,14 +154,12 @@ class Runner:
         if isinstance(self._work, run_pb2.RunError):
             self._recorder.fail(self._work)
             return
-        limit = asyncio.timeout(self._time_limit)
-        self.approvals.suspend(limit)
         end: Callable[[], None]
         try:
             history = await ready()
             if self._recorder.start():
-                async with limit:
-                    await self._follow(self._work, history)
+                self._limit.start()
+                await self._follow(self._work, history)
         except Unavailable as error:
             if self.log.error is not None:
                 raise
@@ -179,13 +170,12 @@ class Runner:
             end = partial(self._recorder.fail, error.error)
         except Exception:
             # Agents are anybody's code: whatever breaks in one is the end of its run and of nothing else.
-            if limit.expired():
-                end = partial(self._recorder.fail, _timed_out(self._time_limit))
-            else:
-                _logger.exception("agent_failed", run_id=self.fold.run_id, agent=self.fold.spec.agent)
-                end = partial(self._recorder.fail, _agent_failed(self.fold))
+            _logger.exception("agent_failed", run_id=self.fold.run_id, agent=self.fold.spec.agent)
+            end = partial(self._recorder.fail, _agent_failed(self.fold))
         else:
             end = self._recorder.finish
+        finally:
+            self._limit.close()
         # Some agents make an error or a return of being cancelled; the run ends as it was asked to.
         if self._stop is None:
             end()

@@ -26,7 +26,11 @@ class RunFold:
     """A run, as its events so far tell it. Raises `IllegalEvent` where an event may not come."""
 
     def __init__(self, run_id: str, input_items: Iterable[item_pb2.Item] = ()) -> None:
+        self.run_id = run_id
+        """The run's id."""
         self._run = run_pb2.Run(id=run_id, input=input_items)
+        self.spec = self._run.spec
+        """What was asked for."""
         self._items: dict[str, OpenItem | item_pb2.Item] = {}
         self._approvals: dict[str, event_pb2.ApprovalResolved | None] = {}
         # Apart from the run, because both are asked for with every delta.
@@ -34,11 +38,6 @@ class RunFold:
         self._last_sequence = 0
         self.carrier = NOWHERE
         """Where in a trace the run stands, as its first event tells it."""
-
-    @property
-    def run_id(self) -> str:
-        """The run's id."""
-        return self._run.id
 
     @property
     def state(self) -> run_pb2.RunState.ValueType:
@@ -49,11 +48,6 @@ class RunFold:
     def over(self) -> bool:
         """Whether the terminal event has come."""
         return self._state in TERMINAL_STATES
-
-    @property
-    def spec(self) -> run_pb2.RunSpec:
-        """What was asked for."""
-        return self._run.spec
 
     @property
     def usage(self) -> run_pb2.Usage:
@@ -119,8 +113,8 @@ class RunFold:
 
     def annotate(self, metadata: Mapping[str, str]) -> None:
         """Replace the caller's notes, which alone of a run may change without an event."""
-        self._run.spec.metadata.clear()
-        self._run.spec.metadata.update(metadata)
+        self.spec.metadata.clear()
+        self.spec.metadata.update(metadata)
 
     def head(self) -> run_pb2.Run:
         """Return the run without what was asked for, put in and brought forth; the caller owns it."""
@@ -146,10 +140,11 @@ class RunFold:
     def apply(self, event: event_pb2.RunEvent) -> None:
         """Take in the next event."""
         run = self._run
-        if event.sequence != self._last_sequence + 1:
-            raise IllegalEvent(f"{run.id}: event {event.sequence} came after {self._last_sequence}")
-        if event.attempt < run.attempt:
-            raise IllegalEvent(f"{run.id}: attempt {event.attempt} wrote after {run.attempt}")
+        sequence, attempt = event.sequence, event.attempt
+        if sequence != self._last_sequence + 1:
+            raise IllegalEvent(f"{run.id}: event {sequence} came after {self._last_sequence}")
+        if attempt < run.attempt:
+            raise IllegalEvent(f"{run.id}: attempt {attempt} wrote after {run.attempt}")
         kind = event.WhichOneof("kind")
         if kind is None:
             # Newer than this reader, but even so neither the first event nor one after the last.
@@ -162,8 +157,8 @@ class RunFold:
             self._apply_kind(event)
             still_waits = kind == "approval_resolved" and None in self._approvals.values()
             self._state = run_pb2.RUN_STATE_REQUIRES_ACTION if still_waits else state
-        self._last_sequence = event.sequence
-        run.attempt = event.attempt
+        self._last_sequence = sequence
+        run.attempt = attempt
 
     def append_text(self, item: OpenItem, content_index: int, text: str) -> int:
         """Take in more text of an open message as the next event of this attempt; return that event's sequence.
@@ -201,7 +196,7 @@ class RunFold:
             case "tool_progress":
                 pass  # News for whoever watches; nothing of it stays.
             case "run_queued":
-                run.spec.CopyFrom(event.run_queued.spec)
+                self.spec.CopyFrom(event.run_queued.spec)
                 self.carrier = Carrier(event.run_queued.traceparent, event.run_queued.tracestate)
                 run.create_time.CopyFrom(event.create_time)
             case "run_started":

@@ -14,6 +14,7 @@ SHORT_VARINTS = (
     *(bytes([number]) for number in range(0x80)),
     *(bytes([number & 0x7F | 0x80, number >> 7]) for number in range(0x80, 0x4000)),
 )
+_LONG = len(SHORT_VARINTS)
 
 
 def frame(event: event_pb2.RunEvent) -> bytes:
@@ -23,12 +24,13 @@ def frame(event: event_pb2.RunEvent) -> bytes:
 
 def element(body: bytes) -> bytes:
     """Return an encoded message as one element of a repeated field 1."""
-    return _TAG + varint(len(body)) + body
+    size = len(body)
+    return _TAG + (SHORT_VARINTS[size] if size < _LONG else varint(size)) + body
 
 
 def varint(number: int) -> bytes:
     """Return a number from 0 up in protobuf's base 128."""
-    if number < len(SHORT_VARINTS):
+    if number < _LONG:
         return SHORT_VARINTS[number]
     encoded = bytearray()
     while number > 0x7F:

@@ -28,7 +28,7 @@ class Uuid7:
         stamp = max(milliseconds << 12 | (rest << 12) // 1_000_000, self._last + 1)
         self._last = stamp
         high = (stamp >> 12) << 16 | 0x7000 | stamp & 0xFFF
-        low = 0b10 << 62 | secrets.randbits(62)
+        low = 0b10 << 62 | int.from_bytes(secrets.token_bytes(8), "big") >> 2
         return f"{high:016x}{low:016x}"
 
 

@@ -150,7 +150,7 @@ class Multiplex:
             self._wake.set()
 
     async def _start(self, start: stream_service_pb2.MultiplexStart) -> None:
-        metadata = tuple(start.metadata.items())
+        metadata = [(name, start.metadata[name]) for name in start.metadata]
         span = begin_call(arrive(self._tracer, metadata), STREAM_RUN, Kind.SERVER)
         span.enter()
         try:

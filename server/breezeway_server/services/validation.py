@@ -15,17 +15,16 @@ _CONVERSATION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _MAX_METADATA = 16
 _MAX_PAGE = 1000
 
-_ParamCheck = tuple[str, float, float]
-
-_RANGES: Sequence[_ParamCheck] = (
-    ("temperature", 0, 2),
-    ("top_p", 0, 1),
-    ("presence_penalty", -2, 2),
-    ("frequency_penalty", -2, 2),
-    ("max_output_tokens", 1, 2**31),
-    ("n", 1, 128),
-    ("top_logprobs", 0, 20),
-)
+# The smallest and the largest value of what is set of a run's sampling.
+_RANGES: Mapping[str, tuple[float, float]] = {
+    "temperature": (0, 2),
+    "top_p": (0, 1),
+    "presence_penalty": (-2, 2),
+    "frequency_penalty": (-2, 2),
+    "max_output_tokens": (1, 2**31),
+    "n": (1, 128),
+    "top_logprobs": (0, 20),
+}
 
 
 def run_id(text: str) -> str:
@@ -89,11 +88,10 @@ def spec(wanted: run_pb2.RunSpec) -> run_pb2.RunSpec:
     if checked.HasField("max_total_tokens") and not checked.max_total_tokens:
         raise InvalidRequest("spec.max_total_tokens", "max_total_tokens is 0; it must be at least 1.")
     _tools(checked)
-    _sampling(checked.sampling)
+    _sampling(checked)
     if checked.response_format.HasField("json_schema"):
         _json_schema(checked.response_format.json_schema)
-    for name, value in checked.model_options.items():
-        _json(value, f"spec.model_options.{name}", lambda _: True, "JSON")
+    _model_options(checked)
     return checked
 
 
@@ -110,6 +108,8 @@ def _durability(checked: run_pb2.RunSpec) -> None:
 
 
 def _tools(checked: run_pb2.RunSpec) -> None:
+    if not (checked.tools or checked.HasField("tool_choice")):
+        return
     names: set[str] = set()
     for index, tool in enumerate(checked.tools):
         field = f"spec.tools[{index}]"
@@ -131,19 +131,29 @@ def _tools(checked: run_pb2.RunSpec) -> None:
         raise InvalidRequest("spec.tool_choice", "tool_choice requires a tool, but there are no tools.")
 
 
-def _sampling(sampling: run_pb2.Sampling) -> None:
-    for name, low, high in _RANGES:
-        if sampling.HasField(name):  # type: ignore[arg-type] # the names in the table are fields of the message
-            value = getattr(sampling, name)
+def _sampling(checked: run_pb2.RunSpec) -> None:
+    if not checked.HasField("sampling"):
+        return
+    sampling = checked.sampling
+    for field, value in sampling.ListFields():
+        if field.name in _RANGES:
+            low, high = _RANGES[field.name]
             # A number that is no number fails every comparison, so it is refused too.
             if not low <= value <= high:
-                field = f"spec.sampling.{name}"
-                raise InvalidRequest(field, f"{name} is {value:g}; it must lie between {low:g} and {high:g}.")
+                message = f"{field.name} is {value:g}; it must lie between {low:g} and {high:g}."
+                raise InvalidRequest(f"spec.sampling.{field.name}", message)
     if len(sampling.stop) > 4:
         raise InvalidRequest("spec.sampling.stop", f"stop has {len(sampling.stop)} texts; it may have 4.")
     for token, bias in sampling.logit_bias.items():
         if not -100 <= bias <= 100:
             raise InvalidRequest("spec.sampling.logit_bias", f"The bias of {token!r} must lie between -100 and 100.")
+
+
+def _model_options(checked: run_pb2.RunSpec) -> None:
+    if not checked.model_options:
+        return
+    for name, value in checked.model_options.items():
+        _json(value, f"spec.model_options.{name}", lambda _: True, "JSON")
 
 
 def _json_schema(wanted: run_pb2.JsonSchemaFormat) -> None:

@@ -151,7 +151,7 @@ class ModelCall:
 
     def _leave(self, error: BaseException | None) -> None:
         if self._span is not None:
-            end_chat(self._span, self._folds[-1].usage_step(), error)
+            end_chat(self._span, self._folds[-1], error)
             self._span = None
         if self._answer is not None:
             self._answer.close()

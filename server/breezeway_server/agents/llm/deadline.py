@@ -45,16 +45,11 @@ class ReadDeadline:
         self.waiting_since: float | None = None
         """Since when the reader waits for a chunk, in the loop's time; None while it is busy. The reader keeps it."""
         self._answering = False
-        self._timer = self._loop.call_at(min(started + timeouts.first_token, total_until), self._look)
+        self._timer = self._sleep(started + timeouts.first_token, started)
 
     def answering(self) -> None:
         """The first piece of the answer came: from here on the idle time counts."""
-        if not self._answering:
-            self._answering = True
-            self._timer.cancel()
-            self._timer = self._loop.call_at(
-                min(self._loop.time() + self._timeouts.idle, self._total_until), self._look
-            )
+        self._answering = True
 
     def close(self) -> None:
         """Watch no longer."""
@@ -76,4 +71,8 @@ class ReadDeadline:
             seconds = self._timeouts.idle if self._answering else self._timeouts.first_token
             self._expire(timed_out(self._model, what, seconds))
         else:
-            self._timer = self._loop.call_at(min(until, self._total_until), self._look)
+            self._timer = self._sleep(until, now)
+
+    def _sleep(self, until: float, now: float) -> asyncio.TimerHandle:
+        # Not longer than the idle time: from whenever the answer begins, that is over no sooner.
+        return self._loop.call_at(min(until, now + self._timeouts.idle, self._total_until), self._look)

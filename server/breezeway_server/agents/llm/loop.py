@@ -50,7 +50,7 @@ class LlmAgent:
         """Its name, and what it takes."""
         return self._info
 
-    async def run(self, context: RunContext) -> AsyncGenerator[Step, None]:
+    async def run(self, context: RunContext) -> AsyncGenerator[Step, None]:  # noqa: C901 - one loop, told in one place
         """Ask the model and run its tools until it answers or asks for a tool of the caller.
 
         All state is `context.output`, read anew for each round, so a later attempt goes on where the log ends: calls
@@ -61,17 +61,18 @@ class LlmAgent:
             if reason != item_pb2.INCOMPLETE_REASON_UNSPECIFIED:
                 yield ChoiceIncomplete(reason)
             return
-        callers = {tool.function.name for tool in context.spec.tools}
-        _refuse_clashes(callers, await self._toolbox.tools())
+        _refuse_clashes(context.spec, await self._toolbox.tools())
         history = History.of(context)
+        progress = progress_of(context.output)
         while True:
             # Looked up in each round: tools of other servers come and go.
-            tools = {name: tool for name, tool in (await self._toolbox.tools()).items() if name not in callers}
-            async with aclosing(self._run_pending(context, tools)) as outputs:
-                async for output in outputs:
-                    yield hide_in_output(self._redact.secrets, output)
-            # Each step so far is in the output, so this is what the calls of this round have come to.
-            progress = progress_of(context.output)
+            tools = await self._tools(context.spec)
+            if progress.pending:
+                async with aclosing(self._run_pending(context, tools, progress)) as outputs:
+                    async for output in outputs:
+                        yield hide_in_output(self._redact.secrets, output)
+                # Each step so far is in the output, so this is what the calls of this round have come to.
+                progress = progress_of(context.output)
             if (limit := self._limit(progress)) is not None:
                 yield ChoiceIncomplete(limit)
             if limit is not None or progress.waits_for_caller:
@@ -82,15 +83,19 @@ class LlmAgent:
                     for step in batch:
                         yield step
             # Where a limit cut the answer short, its calls are incomplete, and nothing is pending.
-            after = progress_of(context.output)
-            if not (after.pending or after.waits_for_caller):
+            progress = progress_of(context.output)
+            if not (progress.pending or progress.waits_for_caller):
                 return
 
+    async def _tools(self, spec: run_pb2.RunSpec) -> Mapping[str, Tool]:
+        """The agent's own tools, but those whose names the caller's have."""
+        callers = {tool.function.name for tool in spec.tools}
+        return {name: tool for name, tool in (await self._toolbox.tools()).items() if name not in callers}
+
     def _run_pending(
-        self, context: RunContext, tools: Mapping[str, Tool]
+        self, context: RunContext, tools: Mapping[str, Tool], progress: Progress
     ) -> AsyncGenerator[ToolCallOutput | ToolProgress, None]:
         """Run the agent's own calls that have no output, as many as the caller's limit still allows."""
-        progress = progress_of(context.output)
         allowed = len(progress.pending)
         if context.spec.HasField("max_tool_calls"):
             allowed = max(0, context.spec.max_tool_calls - progress.tool_calls)
@@ -171,9 +176,9 @@ def _executor_of(spec: run_pb2.RunSpec, name: str) -> item_pb2.Executor.ValueTyp
     return item_pb2.EXECUTOR_CLIENT if callers else item_pb2.EXECUTOR_SERVER
 
 
-def _refuse_clashes(callers: Iterable[str], tools: Mapping[str, Tool]) -> None:
-    for name in callers:
-        if name in tools:
+def _refuse_clashes(spec: run_pb2.RunSpec, tools: Mapping[str, Tool]) -> None:
+    for tool in spec.tools:
+        if (name := tool.function.name) in tools:
             raise failure(
                 "TOOL_NAME_CLASH",
                 f'The agent has a tool named "{name}" of its own; give yours another name.',

@@ -17,17 +17,18 @@ _MODES = {
     run_pb2.TOOL_CHOICE_MODE_NONE: "none",
     run_pb2.TOOL_CHOICE_MODE_REQUIRED: "required",
 }
-_SAMPLING = (
-    ("temperature", "temperature"),
-    ("top_p", "top_p"),
-    ("presence_penalty", "presence_penalty"),
-    ("frequency_penalty", "frequency_penalty"),
-    ("max_output_tokens", "max_completion_tokens"),
-    ("seed", "seed"),
-    ("n", "n"),
-    ("logprobs", "logprobs"),
-    ("top_logprobs", "top_logprobs"),
-)
+# Of a run's sampling, by what our contract calls it.
+_SAMPLING = {
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "presence_penalty": "presence_penalty",
+    "frequency_penalty": "frequency_penalty",
+    "max_output_tokens": "max_completion_tokens",
+    "seed": "seed",
+    "n": "n",
+    "logprobs": "logprobs",
+    "top_logprobs": "top_logprobs",
+}
 _STRINGS = ("user", "safety_identifier", "prompt_cache_key", "service_tier", "verbosity")
 _OURS = {"model", "messages", "stream", "stream_options"}
 
@@ -41,7 +42,9 @@ def base_body(spec: run_pb2.RunSpec, defaults: Mapping[str, Any], own_tools: Ite
 
     Raises `AgentError` for model options that are not JSON or would replace what is Breezeway's to say.
     """
-    body: Json = {**defaults, **_sampling(spec.sampling)}
+    body: Json = {**defaults}
+    if spec.HasField("sampling"):
+        body |= _sampling(spec.sampling)
     if tools := [_own_tool(tool) for tool in own_tools] + [_caller_tool(tool.function) for tool in spec.tools]:
         body["tools"] = tools
     if spec.HasField("parallel_tool_calls"):
@@ -55,7 +58,8 @@ def base_body(spec: run_pb2.RunSpec, defaults: Mapping[str, Any], own_tools: Ite
             body[name] = value
     body["stream"] = True
     body["stream_options"] = {"include_usage": True}
-    _add_options(body, spec.model_options)
+    if spec.model_options:
+        _add_options(body, spec.model_options)
     return body
 
 
@@ -82,9 +86,9 @@ def encode(body: Json, *, model: str) -> bytes:
 
 def _sampling(sampling: run_pb2.Sampling) -> Json:
     body: Json = {}
-    for field, name in _SAMPLING:
-        if sampling.HasField(field):  # type: ignore[arg-type]  # the stub wants literals, and these are the table's
-            body[name] = getattr(sampling, field)
+    for field, value in sampling.ListFields():
+        if field.name in _SAMPLING:
+            body[_SAMPLING[field.name]] = value
     if sampling.stop:
         body["stop"] = list(sampling.stop)
     if sampling.logit_bias:

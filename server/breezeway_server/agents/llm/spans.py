@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from breezeway.telemetry.traces import Kind, Span, current_span
 
 from breezeway_server.agents.base import AgentError
+from breezeway_server.agents.llm.stream import ModelStream
 from breezeway_server.agents.spans import usage_attributes
-from breezeway_server.agents.steps import ModelCallCompleted
 
 
 def begin_chat(model: str, address: str) -> Span:
@@ -32,9 +32,9 @@ def trace_headers(span: Span) -> Mapping[str, str]:
     return dict(span.carrier.pairs) if span.recorded else {}
 
 
-def end_chat(span: Span, said: ModelCallCompleted | None, error: BaseException | None) -> None:
-    """End it, with the usage where the upstream has reported it."""
-    if said is not None and span.recorded:
+def end_chat(span: Span, fold: ModelStream, error: BaseException | None) -> None:
+    """End it, with the usage where the upstream has reported it in its stream."""
+    if span.recorded and (said := fold.usage_step()) is not None:
         span.note({"gen_ai.response.model": said.model, **usage_attributes(said.usage)})
     if isinstance(error, AgentError):
         span.end(error.error.reason)

@@ -19,8 +19,9 @@ class History:
     def __init__(self, past: Sequence[item_pb2.Item], new: Sequence[item_pb2.Item]) -> None:
         self._past = past
         self._new = new
-        self._starts = _starts(past, new)
-        self._first = 0
+        # Where what is left may begin, from the next on; not looked for before something is to be left out.
+        self._starts: list[int] | None = None
+        self._start = 0
 
     @classmethod
     def of(cls, context: RunContext) -> "History":
@@ -35,19 +36,23 @@ class History:
     @property
     def items(self) -> list[item_pb2.Item]:
         """What is left, oldest first."""
-        start = self._starts[self._first]
-        instructions = (item for item in self._past[:start] if item.message.role in _INSTRUCTIONS)
-        return [*instructions, *self._past[start:], *self._new]
+        instructions = (item for item in self._past[: self._start] if item.message.role in _INSTRUCTIONS)
+        return [*instructions, *self._past[self._start :], *self._new]
 
     def shorten(self) -> bool:
         """Leave out the older half of the turns that are left. False where there is nothing more to leave out."""
-        left = len(self._starts) - 1 - self._first
-        self._first += (left + 1) // 2
-        return left > 0
+        if self._starts is None:
+            self._starts = _starts(self._past, self._new)
+        if not self._starts:
+            return False
+        leave = (len(self._starts) + 1) // 2
+        self._start = self._starts[leave - 1]
+        del self._starts[:leave]
+        return True
 
 
 def _starts(past: Sequence[item_pb2.Item], new: Sequence[item_pb2.Item]) -> list[int]:
-    """Where the history may begin: at each turn that no later output reaches back over, and behind the last."""
+    """Where the history may begin later: at each turn that no later output reaches back over, and behind the last."""
     made_at = {item.function_call.call_id: at for at, item in enumerate(past) if item.HasField("function_call")}
     reached = min((made_at.get(item.function_call_output.call_id, len(past)) for item in new), default=len(past))
     starts = [len(past)] if reached == len(past) else []
@@ -56,4 +61,4 @@ def _starts(past: Sequence[item_pb2.Item], new: Sequence[item_pb2.Item]) -> list
         if at <= reached and past[at].message.role == item_pb2.ROLE_USER:
             starts.append(at)
     # What stands before the first message of a user belongs to nobody's turn and is the first to go.
-    return [0, *sorted(start for start in starts if start > 0)]
+    return sorted(start for start in starts if start > 0)

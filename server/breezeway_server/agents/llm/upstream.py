@@ -3,7 +3,8 @@
 import asyncio
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack, suppress
+from contextlib import closing, suppress
+from typing import NoReturn
 
 import aiohttp
 import structlog
@@ -73,11 +74,10 @@ class Upstream:
 
         deadline = ReadDeadline(model, self._timeouts, started=started, total_until=total_until, expire=expire)
         answer = Answer(model, response, StepReader(model, fold), deadline)
-        with ExitStack() as undo:
-            undo.callback(answer.close)
+        if not _is_stream(response):
             deadline.waiting_since = asyncio.get_running_loop().time()
-            await self._check(model, response)
-            undo.pop_all()
+            with closing(answer):
+                await self._refuse(model, response)
         return answer
 
     async def _post(self, model: str, body: bytes, headers: Mapping[str, str], until: float) -> aiohttp.ClientResponse:
@@ -85,7 +85,8 @@ class Upstream:
             async with asyncio.timeout_at(until):
                 return await self._session.get().post(
                     self._url,
-                    data=body,
+                    # In the form that it gets to in the end: nothing has to be found out about it.
+                    data=aiohttp.BytesPayload(body),
                     headers={**self._headers, **headers} if headers else self._headers,
                     timeout=self._connect,
                     allow_redirects=False,
@@ -100,10 +101,8 @@ class Upstream:
             _log.warning("model provider cannot be reached", model=model, error=self.redact(str(error)))
             raise errors.unavailable(model) from None
 
-    async def _check(self, model: str, response: aiohttp.ClientResponse) -> None:
-        """Raise unless the response is a stream to read."""
-        if response.status == 200 and response.content_type not in {"application/json", "text/html"}:
-            return
+    async def _refuse(self, model: str, response: aiohttp.ClientResponse) -> NoReturn:
+        """Raise what a response that is no stream says."""
         body = await _read_bounded(response)
         said = decode_error(body)
         if response.status == 200:
@@ -170,6 +169,10 @@ class Answer:
         self._response.close()
 
 
+def _is_stream(response: aiohttp.ClientResponse) -> bool:
+    return response.status == 200 and response.content_type not in {"application/json", "text/html"}
+
+
 async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
     body = b""
     while len(body) < _MAX_ERROR_BODY and (chunk := await response.content.readany()):
@@ -179,6 +182,8 @@ async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
 
 async def _drain(response: aiohttp.ClientResponse) -> None:
     """Read to the end that follows `[DONE]`, so that the connection is kept; give up soon where none comes."""
+    if response.content.at_eof():
+        return
     with suppress(TimeoutError, aiohttp.ClientError):
         async with asyncio.timeout(_DRAIN_SECONDS):
             while await response.content.readany():
