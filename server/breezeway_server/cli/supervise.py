@@ -9,10 +9,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-import aiohttp
 import click
 
-from breezeway_server.cli.banner import banner
 from breezeway_server.cli.listening import taken
 
 # Exit statuses of children that must not be started again as they are.
@@ -22,7 +20,6 @@ CANNOT_LISTEN = 3
 CANNOT_START = 4
 
 HTTP_LISTEN = "127.0.0.1:8642"
-_POLL_SECONDS = 0.05
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 5.0
 _MOST_STARTS = 4
@@ -118,6 +115,9 @@ async def supervise(environ: Mapping[str, str], data_dir: Path, shims: int) -> i
 
     Returns the exit status: 0, or that of a child that could not start, which ends all of it.
     """
+    # An HTTP client takes a while to load, which no other command should wait for.
+    from breezeway_server.cli.greeting import greet  # noqa: PLC0415
+
     http_listen = environ.get("BREEZEWAY_HTTP_LISTEN", HTTP_LISTEN)
     # The children would find out too, but others would answer for the shim meanwhile; and shims that share the port
     # would not.
@@ -140,7 +140,7 @@ async def supervise(environ: Mapping[str, str], data_dir: Path, shims: int) -> i
         loop.add_signal_handler(signal.SIGINT, _interrupt, server)
         serving = asyncio.create_task(server.run(), name="server")
         fronting = [asyncio.create_task(shim.run(), name="shim") for shim in fronts]
-        greeting = asyncio.create_task(_greet(http_listen, environ, data_dir, served), name="greeting")
+        greeting = asyncio.create_task(greet(http_listen, environ, data_dir, served), name="greeting")
         await asyncio.wait({serving, *fronting}, return_when=asyncio.FIRST_COMPLETED)
         greeting.cancel()
         # The server ends first, so that its streams reach their readers through the shims to the last event.
@@ -159,29 +159,3 @@ def _interrupt(server: Child) -> None:
     if not server.stopping:
         click.echo("Stopping once the runs under way are over; Ctrl-C again stops at once.", err=True)
     server.stop()
-
-
-async def _greet(http_listen: str, environ: Mapping[str, str], data_dir: Path, served: asyncio.Event) -> None:
-    """Print where to go once everything answers, which is when something is served."""
-    scheme = "https" if environ.get("BREEZEWAY_HTTP_TLS_CERT") else "http"
-    url = f"{scheme}://{http_listen}"
-    key = environ.get("BREEZEWAY_API_KEYS", "").partition(",")[0].strip()
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
-    async with aiohttp.ClientSession(headers=headers) as session:
-        while (models := await _models(session, url)) is None:  # noqa: ASYNC110 - another process sets no event
-            await asyncio.sleep(_POLL_SECONDS)
-    served.set()
-    click.echo(banner(url, environ["BREEZEWAY_GRPC_LISTEN"], models, data_dir))
-
-
-async def _models(session: aiohttp.ClientSession, url: str) -> list[str] | None:
-    try:
-        # Our own child is asked, whose certificate is made out to whatever name its callers know.
-        async with session.get(f"{url}/v1/models", ssl=False) as response:
-            if response.status == 401:
-                return []  # Whoever has a key may see them, and we have none.
-            if response.status != 200:
-                return None
-            return [model["id"] for model in (await response.json())["data"]]
-    except aiohttp.ClientError:
-        return None
