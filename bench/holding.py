@@ -30,7 +30,8 @@ def _post(model: str, **more: object) -> bytes:
     wanted = {"model": model, "stream": True, "messages": [{"role": "user", "content": "hi"}], **more}
     body = json.dumps(wanted).encode()
     head = (
-        f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        f"Connection: close\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
 

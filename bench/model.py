@@ -72,6 +72,7 @@ class ModelProtocol(asyncio.Protocol):
         self._buffer = b""
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._last = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -88,6 +89,7 @@ class ModelProtocol(asyncio.Protocol):
             total = end + 4 + (int(length[1]) if length else 0)
             if len(self._buffer) < total:
                 return
+            self._last = b"connection: close" in self._buffer[:end].lower()
             body, self._buffer = self._buffer[end + 4 : total], self._buffer[total:]
             self._answer(body)
 
@@ -97,7 +99,7 @@ class ModelProtocol(asyncio.Protocol):
         assert match is not None, "the bench asks for models it knows"
         tokens = int(match[2])
         if not _STREAM.search(body):
-            self._transport.write(_json(tokens))
+            self._end(_json(tokens))
             return
         self._transport.write(_HEAD + _FIRST)
         if match[1] == b"paced":
@@ -113,16 +115,22 @@ class ModelProtocol(asyncio.Protocol):
         if end < tokens:
             asyncio.get_running_loop().call_soon(self._burst, tokens, end)
         else:
-            self._transport.write(_end(tokens))
+            self._end(_end(tokens))
 
     def _pace(self, tokens: int, at: int, interval: float) -> None:
         if self._transport is None:
             return
         if at == tokens:
-            self._transport.write(_end(tokens))
+            self._end(_end(tokens))
             return
         self._transport.write(_TOKENS[at % 1000])
         self._timer = asyncio.get_running_loop().call_later(interval, self._pace, tokens, at + 1, interval)
+
+    def _end(self, rest: bytes) -> None:
+        assert self._transport is not None
+        self._transport.write(rest)
+        if self._last:
+            self._transport.close()
 
 
 async def _serve(port: int) -> None:
