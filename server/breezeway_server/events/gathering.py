@@ -1,12 +1,13 @@
 """When to wait for company: a lone event never does, and under load a few milliseconds save half of the work."""
 
 from collections.abc import Callable
+from math import exp
 
 # Events a second, and for how many seconds to gather from there on. The least of them brings four events together; the
 # others spare a busy machine half of its messages each, which cost as much as a few dozen events.
 _PAUSES = ((5000.0, 0.02), (3000.0, 0.01), (800.0, 0.005))
-# How much of the rate is forgotten with each batch.
-_DECAY = 0.2
+# For so many seconds, about, the rate remembers an event: a handful that come together are no load.
+_MEMORY = 0.05
 
 
 class Gathering:
@@ -28,8 +29,5 @@ class Gathering:
     def sent(self, events: int) -> None:
         """Take note of a batch."""
         now = self._clock()
-        elapsed = max(now - self._last, 1e-4)
+        self._rate = self._rate * exp((self._last - now) / _MEMORY) + events / _MEMORY
         self._last = now
-        # A long silence must not count as one slow batch: it is forgotten as fast as it lasted.
-        weight = max(_DECAY, min(1.0, elapsed / 0.1))
-        self._rate += weight * (events / elapsed - self._rate)

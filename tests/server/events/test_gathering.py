@@ -16,7 +16,7 @@ class Clock:
 
 def loaded(clock: Clock, gathering: Gathering, events: int = 2) -> None:
     """So many events a millisecond, for a while."""
-    for _ in range(50):
+    for _ in range(200):
         clock.now += 0.001
         gathering.sent(events)
 
@@ -32,6 +32,15 @@ def test_events_that_come_singly_never_wait() -> None:
         clock.now += 0.01
         assert gathering.pause() == 0
         gathering.sent(1)
+
+
+def test_a_handful_of_events_that_come_together_are_no_load() -> None:
+    clock = Clock()
+    gathering = Gathering(clock)
+    for _ in range(10):
+        clock.now += 0.0001
+        gathering.sent(3)
+        assert gathering.pause() == 0
 
 
 def test_under_load_a_batch_gathers_but_not_for_long() -> None:

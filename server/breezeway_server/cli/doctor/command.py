@@ -64,16 +64,24 @@ def _check_place(setup: Setup) -> tuple[Stored, list[Finding]]:
 
 async def _check_running(setup: Setup, connection: Connection, stored: Stored) -> list[Finding]:
     """What other processes have a part in: ports and who holds them, and all that agents need."""
-    findings: list[Finding] = []
-    if setup.server is not None:
-        in_use = has_server(setup.server.data_dir)
-        findings += await check_grpc(setup.server, connection, in_use=in_use)
-        findings += check_metrics(setup.server, in_use=in_use)
-    if setup.shim is not None:
-        findings += await check_http(setup.shim)
+    # Both at once: one that does not answer is waited for.
+    of_server, of_shim = await asyncio.gather(_check_server(setup, connection), _check_shim(setup))
+    findings = of_server + of_shim
     if setup.document is not None:
         findings += await check_agents(setup, stored)
     return findings
+
+
+async def _check_server(setup: Setup, connection: Connection) -> list[Finding]:
+    if setup.server is None:
+        return []
+    in_use = has_server(setup.server.data_dir)
+    findings = await check_grpc(setup.server, connection, in_use=in_use)
+    return findings + check_metrics(setup.server, in_use=in_use)
+
+
+async def _check_shim(setup: Setup) -> list[Finding]:
+    return [] if setup.shim is None else await check_http(setup.shim)
 
 
 def _print(findings: list[Finding]) -> None:
