@@ -42,6 +42,15 @@ Work = Callable[Concatenate[Connection, P], T]
 
 _READERS = 4
 _MIGRATIONS = Path(__file__).parent / "migrations"
+_PRAGMAS = (
+    "journal_mode=WAL",
+    "foreign_keys=ON",
+    "busy_timeout=5000",
+    # Each run that is under way has pages of its own that every commit writes to. They should all fit into memory
+    # (8 MiB), and be copied from the write-ahead log to the database once for many commits (32 MiB), not for every few.
+    "cache_size=-8192",
+    "wal_autocheckpoint=8192",
+)
 
 
 class StoreLocked(Exception):
@@ -295,7 +304,7 @@ def _engine(file: Path, synchronous: str) -> Engine:
     def configure(connection: Any, _record: object) -> None:
         # The driver would begin transactions before INSERT, UPDATE and DELETE only: reads and migrations need them too.
         connection.isolation_level = None
-        for pragma in ("journal_mode=WAL", f"synchronous={synchronous}", "foreign_keys=ON", "busy_timeout=5000"):
+        for pragma in (*_PRAGMAS, f"synchronous={synchronous}"):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
