@@ -43,5 +43,12 @@ def _app(model_port: int) -> web.Application:
 if __name__ == "__main__":
     uvloop.install()
     web.run_app(
-        _app(int(sys.argv[2])), host="127.0.0.1", port=int(sys.argv[1]), print=None, access_log=None, backlog=4096
+        _app(int(sys.argv[2])),
+        host="127.0.0.1",
+        port=int(sys.argv[1]),
+        print=None,
+        access_log=None,
+        backlog=4096,
+        # Streams that nobody reads any more go on for as long as the model speaks.
+        shutdown_timeout=1.0,
     )
