@@ -3,11 +3,13 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# The releases that the tests passed with. The second name is how newer pips call it for what builds the stubs.
+PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(BIN)/pip --disable-pip-version-check
 PROTOS := $(wildcard protos/breezeway/v1/*.proto)
 CODE := hatch_build.py server shim protos/breezeway/client protos/breezeway/telemetry tests bench examples
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test check format lint types contracts protos golden bench chaos hostile fuzz clean
+.PHONY: help run install test check format lint types contracts protos golden lock bench chaos hostile fuzz clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
@@ -43,6 +45,11 @@ protos: $(VENV)/.development ## Generate the stubs anew
 golden: $(VENV)/.development ## Rewrite the golden transcripts; review the difference
 	$(BIN)/python -m tests.support.golden
 
+lock: ## Write the newest releases that fit into constraints.txt; run the tests with them
+	$(PYTHON) -m venv --clear build/newest
+	build/newest/bin/pip install --quiet --disable-pip-version-check '.[dev]'
+	build/newest/bin/pip freeze --disable-pip-version-check --exclude breezeway > constraints.txt
+
 bench: $(VENV)/.development ## Measure; see bench/README.md
 	$(BIN)/python -m bench
 
@@ -53,7 +60,7 @@ hostile: $(VENV)/.development ## Send a hundred thousand malformed requests to r
 	$(BIN)/python -m tests.hostile $(ARGUMENTS)
 
 fuzz: $(VENV)/.development ## Look for bytes that break a reader, a minute each, guided by coverage; needs a wheel of atheris
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	$(PIP) install --quiet --editable '.[fuzz]'
 	for entry in $$($(BIN)/python -m tests.hostile.entries); do $(BIN)/python -m tests.hostile.fuzz $$entry -max_total_time=60 || exit 1; done
 
 clean: ## Remove what was built and installed
@@ -65,14 +72,14 @@ build/protos.binpb: $(VENV)/.development
 	$(BIN)/python -c "import hatch_build; hatch_build.protoc('--descriptor_set_out=$@', '--include_imports', '--include_source_info')"
 
 # An editable install generates the stubs, so it is due again when a proto changes.
-$(VENV)/.runtime: pyproject.toml hatch_build.py $(PROTOS) | $(VENV)/bin/python
+$(VENV)/.runtime: pyproject.toml constraints.txt hatch_build.py $(PROTOS) | $(VENV)/bin/python
 	@echo "Setting up $(VENV), which takes a minute the first time."
-	@$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	@$(PIP) install --quiet --editable .
 	@touch $@
 
-$(VENV)/.development: pyproject.toml hatch_build.py $(PROTOS) | $(VENV)/bin/python
+$(VENV)/.development: pyproject.toml constraints.txt hatch_build.py $(PROTOS) | $(VENV)/bin/python
 	@echo "Setting up $(VENV) with all that development needs, which takes a few minutes the first time."
-	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(PIP) install --quiet --editable '.[dev]'
 	@touch $@ $(VENV)/.runtime
 
 $(VENV)/bin/python:

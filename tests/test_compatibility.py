@@ -111,6 +111,8 @@ EXAMPLES: dict[str, Json] = {
         "conversation_history": _ITEMS,
         "store": False,
         "background": True,
+        "background_options.completion_window": "2h",
+        "background_options.continuation_id": "nightly",
         "include": ["message.output_text.logprobs"],
         "truncation": "auto",
         "max_tool_calls": 1,

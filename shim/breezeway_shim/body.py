@@ -15,6 +15,7 @@ T = TypeVar("T")
 
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _MISSING = re.compile(r"Object missing required field `(?P<field>[^`]+)`")
+_UNKNOWN = re.compile(r"Object contains unknown field `(?P<field>[^`]+)`")
 _PLACE = re.compile(r"(?P<fault>.*?) - at `(?:key in )?\$\.?(?P<path>[^`]*)`$", re.DOTALL)
 
 
@@ -114,11 +115,14 @@ def validation_error(error: msgspec.ValidationError, path: str = "") -> RequestE
     if match := _MISSING.match(fault):
         below = _joined(below, match["field"])
         fault, code = "is required", "missing_required_parameter"
+    elif match := _UNKNOWN.match(fault):
+        below = _joined(below, match["field"])
+        fault, code = "is not known here", "unknown_parameter"
     elif ", got " in fault:
         # Of a value that has the right type and lies outside its bounds, msgspec does not say what it got.
         code = "invalid_type"
     param = _joined(path, below)
-    separator = " " if code == "missing_required_parameter" else ": "
+    separator = " " if code in {"missing_required_parameter", "unknown_parameter"} else ": "
     return RequestError(f"{param or 'The request body'}{separator}{fault}.", param or None, code=code)
 
 

@@ -42,7 +42,7 @@ class ChatMessage(Struct):
     audio: Any = None
 
 
-class Function(Struct):
+class Function(Struct, forbid_unknown_fields=True):
     """A function of the caller."""
 
     name: str
@@ -58,7 +58,7 @@ class Tool(Struct):
     function: Function | None = None
 
 
-class NamedFunction(Struct):
+class NamedFunction(Struct, forbid_unknown_fields=True):
     """A function by its name."""
 
     name: str
@@ -71,7 +71,7 @@ class NamedTool(Struct):
     function: NamedFunction | None = None
 
 
-class AllowedTools(Struct):
+class AllowedTools(Struct, forbid_unknown_fields=True):
     """The tools that may be called, and whether one must be."""
 
     mode: str
@@ -86,7 +86,7 @@ class ToolChoice(Struct):
     allowed_tools: AllowedTools | None = None
 
 
-class JsonSchema(Struct):
+class JsonSchema(Struct, forbid_unknown_fields=True):
     """The schema that an answer keeps to."""
 
     name: str
@@ -95,14 +95,14 @@ class JsonSchema(Struct):
     strict: bool | None = None
 
 
-class ResponseFormat(Struct):
+class ResponseFormat(Struct, forbid_unknown_fields=True):
     """The form of an answer."""
 
     type: str
     json_schema: JsonSchema | None = None
 
 
-class StreamOptions(Struct):
+class StreamOptions(Struct, forbid_unknown_fields=True):
     """How a stream is sent."""
 
     include_usage: bool | None = None

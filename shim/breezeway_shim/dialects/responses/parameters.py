@@ -11,7 +11,13 @@ from breezeway_shim.errors import RequestError
 
 
 def tools_of(tools: Iterable[Tool]) -> list[run_pb2.Tool]:
-    """The caller's functions. Raises `RequestError` for a tool of another type."""
+    """The caller's functions. Raises `RequestError` for a tool of another type, and for what no other model knows."""
+    tools = list(tools)
+    for index, tool in enumerate(tools):
+        for name in ("allowed_callers", "defer_loading", "output_schema"):
+            if tool.type == "function" and getattr(tool, name):
+                place = f"tools[{index}].{name}"
+                raise RequestError(f"{place} is not supported here.", place, code="unsupported_parameter")
     return shared.tools_of(shared.RequestedTool(tool.type, tool) for tool in tools)
 
 

@@ -11,7 +11,8 @@
 | `stream` | honoured; `stream_options` without it is refused, and so is `stream_options.include_obfuscation: true` |
 | `include` | honoured where such output can come up; a value that OpenAI does not list is refused |
 | `text.verbosity`, `reasoning.effort`, `reasoning.summary` (also as `generate_summary`), `service_tier`, `user`, `safety_identifier`, `prompt_cache_key` | passed on |
-| `prompt`, `context_management`, `reasoning.context`, `reasoning.mode` | refused |
+| `background_options.completion_window` | refused where it is not `soonest` |
+| `prompt`, `context_management`, `reasoning.context`, `reasoning.mode`, `background_options.continuation_id` | refused |
 | tools of any type but `function`, input items and content that `openai_items` and `content` do not list | refused |
 | `prompt_cache_retention` and all that is not named here | passed on as it is |
 """  # noqa: E501  a table's row is one line
@@ -96,16 +97,23 @@ def refuse_unknown_include(values: list[str]) -> None:
 
 
 def _refuse_unsupported(request: ResponseRequest) -> None:
-    reasoning = request.reasoning
+    reasoning, background = request.reasoning, request.background_options
     refused = {
         "prompt": request.prompt,
         "context_management": request.context_management,
         "reasoning.context": reasoning and reasoning.context,
         "reasoning.mode": reasoning and reasoning.mode,
+        "background_options.continuation_id": background and background.continuation_id,
     }
     for name, value in refused.items():
         if value is not None:
             raise RequestError(f"{name} is not supported here.", name, code="unsupported_parameter")
+    if background is not None and background.completion_window not in {None, "soonest"}:
+        raise RequestError(
+            "Runs are not put off here; the completion window may be 'soonest' alone.",
+            "background_options.completion_window",
+            code="unsupported_value",
+        )
     refuse_unknown_include(request.include or [])
     if request.stream_options is not None:
         if not request.stream:

@@ -21,6 +21,10 @@ class Tool(Struct):
     description: str | None = None
     parameters: Raw = Raw(b"null")
     strict: bool | None = None
+    # Of OpenAI's own search and programs of tools, which no other model has.
+    allowed_callers: Any = None
+    defer_loading: bool | None = None
+    output_schema: Any = None
 
 
 class ToolChoice(Struct):
@@ -32,7 +36,7 @@ class ToolChoice(Struct):
     tools: list[Tool] | None = None
 
 
-class TextFormat(Struct):
+class TextFormat(Struct, forbid_unknown_fields=True):
     """The form of the answer."""
 
     type: str
@@ -42,14 +46,14 @@ class TextFormat(Struct):
     strict: bool | None = None
 
 
-class Text(Struct):
+class Text(Struct, forbid_unknown_fields=True):
     """What the answer's text is like."""
 
     format: TextFormat | None = None
     verbosity: str | None = None
 
 
-class Reasoning(Struct):
+class Reasoning(Struct, forbid_unknown_fields=True):
     """How hard a reasoning model thinks, and how much of it shows."""
 
     effort: str | None = None
@@ -60,13 +64,20 @@ class Reasoning(Struct):
     mode: Any = None
 
 
-class StreamOptions(Struct):
+class StreamOptions(Struct, forbid_unknown_fields=True):
     """How a stream is sent."""
 
     include_obfuscation: bool | None = None
 
 
-class Conversation(Struct):
+class BackgroundOptions(Struct, forbid_unknown_fields=True):
+    """How soon a background response has to be there, and what it is put in line with."""
+
+    completion_window: str | None = None
+    continuation_id: Any = None
+
+
+class Conversation(Struct, forbid_unknown_fields=True):
     """A conversation by its id or name."""
 
     id: str
@@ -84,6 +95,7 @@ class ResponseRequest(Struct):
     busy_policy: str | None = None
     store: bool | None = None
     background: bool | None = None
+    background_options: BackgroundOptions | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     tools: list[Tool] | None = None

@@ -160,6 +160,12 @@ REFUSED: list[tuple[dict[str, Any], str, str | None]] = [
         "stream_options.include_obfuscation",
         "unsupported_value",
     ),
+    ({"stream": True, "stream_options": {"padding": 1}}, "stream_options.padding", "unknown_parameter"),
+    (
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "n", "color": "red"}}},
+        "response_format.json_schema.color",
+        "unknown_parameter",
+    ),
     ({"temperature": 2.5}, "temperature", "invalid_value"),
     ({"temperature": "NaN"}, "temperature", "invalid_value"),
     ({"n": 0}, "n", "invalid_value"),
