@@ -11,18 +11,21 @@ from sqlalchemy.exc import DataError, IntegrityError
 from breezeway_server.errors import CursorExpired
 from breezeway_server.events.ids import item_key
 from breezeway_server.events.log_store import Append, NewRun, StoredFrames
-from breezeway_server.events.run_log import BATCH_BYTES
 from breezeway_server.events.turns import turn_start
+from breezeway_server.store.journal import Events, Journal, Owned, Written, write, write_events
 from breezeway_server.store.schema import events, items, requests, run_metadata, runs
 
+
+class OutOfSequence(Exception):
+    """Events do not go on where those of their run ended."""
+
+
 # What no store can write, now or later: a fault of ours, and no reason to try again.
-FAULTS = (IntegrityError, DataError)
+FAULTS = (IntegrityError, DataError, OutOfSequence)
 
 _logger = structlog.get_logger()
 
 _INSERT_RUN = insert(runs)
-# As text, because SQLAlchemy's way through its own forms of each row costs twice what SQLite does with it.
-_INSERT_EVENTS = "INSERT INTO events (run_id, first, last, frames) VALUES (?, ?, ?, ?)"
 _INSERT_ITEM = insert(items)
 _SET_STATE = update(runs).where(runs.c.id == bindparam("run")).values(state=bindparam("new_state"))
 _SET_RESULT = (
@@ -31,57 +34,77 @@ _SET_RESULT = (
     .values(state=bindparam("new_state"), result=bindparam("new_result"), end_time_ns=bindparam("new_end"))
 )
 # One parameter however many runs: the statement is prepared once.
-_OWNERS = "SELECT id, attempt, tenant, conversation_id FROM runs WHERE id IN (SELECT value FROM json_each(?))"
+_OWNED = """
+SELECT id, tenant, conversation_id, attempt,
+    coalesce((SELECT last FROM events WHERE run_id = runs.id ORDER BY first DESC LIMIT 1), 0)
+FROM runs WHERE id IN (SELECT value FROM json_each(?))
+"""
 
 
-def append(connection: Connection, appends: Sequence[Append]) -> frozenset[str]:
+def append(connection: Connection, appends: Sequence[Append], journal: Journal) -> Written:
     """Write the events of many runs; see `LogStore.append`."""
     fresh = [(append, append.new) for append in appends if append.new is not None]
     if fresh:
         _create(connection, fresh)
-    known = msgspec.json.encode([append.run_id for append in appends]).decode()
-    owners = {row[0]: row for row in connection.exec_driver_sql(_OWNERS, (known,))}
-    mine = [append for append in appends if append.run_id in owners and owners[append.run_id][1] == append.attempt]
-    if mine:
-        connection.exec_driver_sql(_INSERT_EVENTS, [row for each in mine for row in _event_rows(each)])
+    owned = _owned(connection, appends, journal)
+    mine = [
+        (append, run)
+        for append in appends
+        if (run := owned.get(append.run_id)) is not None and run.attempt == append.attempt
+    ]
+    ended = []
+    for append, run in mine:
+        if append.first != run.last + 1:
+            raise OutOfSequence(f"{append.run_id}: event {append.first} cannot follow event {run.last}")
+        if append.result is not None:
+            ended.append(Events(append.run_id, run.held_from, run.frames + append.frames))
+    write_events(connection, ended)
+    if len(ended) < len(mine):
+        write(connection, (append for append, _ in mine if append.result is None))
     outputs = [
-        item_row(item, owners[each.run_id][2], owners[each.run_id][3], output=True)
-        for each in mine
-        for item in each.items
+        item_row(item, run.tenant, run.conversation_id, output=True) for append, run in mine for item in append.items
     ]
     if outputs:
         connection.execute(_INSERT_ITEM, outputs)
-    _set_states(connection, mine)
-    return frozenset(append.run_id for append in appends) - {each.run_id for each in mine}
+    written = [append for append, _ in mine]
+    _set_states(connection, written)
+    return Written(mine, frozenset(append.run_id for append in appends) - {append.run_id for append in written})
 
 
-def append_singly(connection: Connection, appends: Sequence[Append]) -> frozenset[str]:
-    """Write the events of many runs, each for itself; return the ids of those of which nothing was written."""
+def append_singly(connection: Connection, appends: Sequence[Append], journal: Journal) -> Written:
+    """Write the events of many runs, each for itself."""
+    appended: list[tuple[Append, Owned]] = []
     refused: set[str] = set()
     for each in appends:
         try:
             # All in one transaction still: what is tried again must not have been written in part.
             with connection.begin_nested():
-                refused |= append(connection, [each])
+                written = append(connection, [each], journal)
         except FAULTS:
             _logger.exception("append_refused", run_id=each.run_id, attempt=each.attempt, first=each.first)
             refused.add(each.run_id)
-    return frozenset(refused)
+        else:
+            appended += written.appends
+            refused |= written.fenced
+    return Written(appended, frozenset(refused))
 
 
-def _event_rows(append: Append) -> Iterator[tuple[object, ...]]:
-    # A row is read as a whole, so what was said in a flood is cut into several: readers that stall hold one each.
-    start, size = 0, 0
-    for end, frame in enumerate(append.frames):
-        if size and size + len(frame) > BATCH_BYTES:
-            yield _event_row(append, start, end)
-            start, size = end, 0
-        size += len(frame)
-    yield _event_row(append, start, len(append.frames))
-
-
-def _event_row(append: Append, start: int, end: int) -> tuple[object, ...]:
-    return append.run_id, append.first + start, append.first + end - 1, b"".join(append.frames[start:end])
+def _owned(connection: Connection, appends: Sequence[Append], journal: Journal) -> dict[str, Owned]:
+    """Return those runs of the appends that there are."""
+    found: dict[str, Owned] = {}
+    unknown = []
+    for append in appends:
+        run = journal.get(append.run_id)
+        if run is not None:
+            found[append.run_id] = run
+        elif append.new is not None:
+            found[append.run_id] = Owned(append.new.tenant, append.new.spec.conversation_id or None, append.attempt, 0)
+        else:
+            unknown.append(append.run_id)
+    if unknown:
+        ids = msgspec.json.encode(unknown).decode()
+        found |= {run_id: Owned(*rest) for run_id, *rest in connection.exec_driver_sql(_OWNED, (ids,))}
+    return found
 
 
 def _create(connection: Connection, fresh: Sequence[tuple[Append, NewRun]]) -> None:

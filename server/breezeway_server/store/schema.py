@@ -66,7 +66,7 @@ run_metadata = Table(
     Column("value", Text, nullable=False),
 )
 
-# The log: `frames` are the framed events `first` to `last`, joined as they became durable.
+# The log: `frames` are the framed events `first` to `last`, joined.
 events = Table(
     "events",
     metadata,
@@ -75,6 +75,14 @@ events = Table(
     Column("last", BigInteger, nullable=False),
     Column("frames", LargeBinary, nullable=False),
     sqlite_with_rowid=False,
+)
+
+# What became durable of many runs at once, until it is in the rows above: `appends` is MessagePack (see `journal`).
+journal = Table(
+    "journal",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("appends", LargeBinary, nullable=False),
 )
 
 # Items of runs and of conversations, each stored once. `sort_key` is the id without its prefix: it sorts by time.

@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any, Concatenate, Literal, ParamSpec, TypeVar
 
+import structlog
 from alembic import command
 from alembic.config import Config
 from breezeway.v1 import conversation_pb2, item_pb2, job_pb2, run_pb2
@@ -35,19 +36,25 @@ from breezeway_server.store.base import (
     StoredProfile,
     UnfinishedRun,
 )
+from breezeway_server.store.journal import Journal, Written, clear, recover
 
 P = ParamSpec("P")
 T = TypeVar("T")
 Work = Callable[Concatenate[Connection, P], T]
+Appending = Callable[[Connection, Sequence[Append], Journal], Written]
+
+_logger = structlog.get_logger()
 
 _READERS = 4
+# How much is held in memory, and read again at a start after a crash: a few seconds of a thousand tokens each.
+_JOURNAL_BYTES = 2 * 1024 * 1024
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _PRAGMAS = (
     "journal_mode=WAL",
     "foreign_keys=ON",
     "busy_timeout=5000",
-    # Each run that is under way has pages of its own that every commit writes to. They should all fit into memory
-    # (8 MiB), and be copied from the write-ahead log to the database once for many commits (32 MiB), not for every few.
+    # The pages that commits write to again and again should fit into memory (8 MiB), and be copied from the write-ahead
+    # log to the database once for many commits (32 MiB), not for every few.
     "cache_size=-8192",
     "wal_autocheckpoint=8192",
 )
@@ -63,21 +70,22 @@ class SqliteStore:
     def __init__(self, engine: Engine, lock: IO[str]) -> None:
         self._engine = engine
         self._lock = lock
+        self._journal = Journal()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="store-reader")
 
     async def _read(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._run(self._readers, lambda connection: work(connection, *args, **kwargs))
+        return await self._run(self._readers, lambda: self._transact(work, *args, **kwargs))
 
     async def _write(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._run(self._writer, lambda connection: work(connection, *args, **kwargs))
+        return await self._run(self._writer, lambda: self._transact(work, *args, **kwargs))
 
-    async def _run(self, threads: ThreadPoolExecutor, work: Callable[[Connection], T]) -> T:
-        def unit() -> T:
-            # One transaction, so that all statements of the unit see the same state.
-            with self._engine.begin() as connection:
-                return work(connection)
+    def _transact(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        # One transaction, so that all statements of the unit see the same state.
+        with self._engine.begin() as connection:
+            return work(connection, *args, **kwargs)
 
+    async def _run(self, threads: ThreadPoolExecutor, unit: Callable[[], T]) -> T:
         try:
             return await asyncio.get_running_loop().run_in_executor(threads, unit)
         except log_rows.FAULTS:
@@ -95,25 +103,56 @@ class SqliteStore:
     async def append(self, appends: Sequence[Append]) -> frozenset[str]:
         """See `Store`."""
         try:
-            return await self._write(log_rows.append, appends)
+            return await self._run(self._writer, lambda: self._append(log_rows.append, appends))
         except log_rows.FAULTS:
             # What is wrong with one run is not the others' fault.
-            return await self._write(log_rows.append_singly, appends)
+            return await self._run(self._writer, lambda: self._append(log_rows.append_singly, appends))
+
+    def _append(self, write: Appending, appends: Sequence[Append]) -> frozenset[str]:
+        with self._engine.begin() as connection:
+            written = write(connection, appends, self._journal)
+            if self._journal.is_emptied_by(written):
+                clear(connection)
+        self._journal.wrote(written)
+        if self._journal.size > _JOURNAL_BYTES:
+            try:
+                self._write_out()
+            except DBAPIError:
+                # What was appended is durable all the same, and the next append tries again.
+                _logger.warning("journal_not_written_out", bytes=self._journal.size, exc_info=True)
+        return written.fenced
+
+    def _write_out(self) -> None:
+        self._transact(self._journal.write_out)
+        self._journal.wrote_out()
+
+    async def _reach(self, run_id: str) -> None:
+        """See to it that the run has all of its durable events in rows of its own."""
+        if self._journal.holds(run_id):
+            await self._run(self._writer, self._write_out)
+
+    async def _reach_all(self) -> None:
+        if self._journal.size:
+            await self._run(self._writer, self._write_out)
 
     async def read_events(self, run_id: str, after: int, limit: int) -> list[StoredFrames]:
         """See `Store`."""
+        await self._reach(run_id)
         return await self._read(log_rows.read, run_id, after, limit)
 
     async def get_run(self, tenant: str, run_id: str) -> run_pb2.Run | None:
         """See `Store`."""
+        await self._reach(run_id)
         return await self._read(run_rows.get, tenant, run_id)
 
     async def run_head(self, tenant: str, run_id: str) -> RunHead | None:
         """See `Store`."""
+        await self._reach(run_id)
         return await self._read(run_rows.head, tenant, run_id)
 
     async def list_runs(self, tenant: str, query: RunFilter) -> list[run_pb2.Run]:
         """See `Store`."""
+        await self._reach_all()
         return await self._read(run_rows.list_, tenant, query)
 
     async def update_run_metadata(self, tenant: str, run_id: str, metadata: Mapping[str, str]) -> bool:
@@ -122,7 +161,15 @@ class SqliteStore:
 
     async def delete_run(self, tenant: str, run_id: str) -> bool:
         """See `Store`."""
-        return await self._write(run_rows.delete_, tenant, run_id)
+        # Nothing of the run may be left in the journal.
+        await self._reach_all()
+        return await self._run(self._writer, lambda: self._delete_run(tenant, run_id))
+
+    def _delete_run(self, tenant: str, run_id: str) -> bool:
+        deleted = self._transact(run_rows.delete_, tenant, run_id)
+        if deleted:
+            self._journal.forget(run_id)
+        return deleted
 
     async def find_request(self, tenant: str, request_id: str) -> EarlierRequest | None:
         """See `Store`."""
@@ -142,7 +189,13 @@ class SqliteStore:
 
     async def claim(self, run_id: str, attempt: int) -> bool:
         """See `Store`."""
-        return await self._write(run_rows.claim, run_id, attempt)
+        return await self._run(self._writer, lambda: self._claim(run_id, attempt))
+
+    def _claim(self, run_id: str, attempt: int) -> bool:
+        claimed = self._transact(run_rows.claim, run_id, attempt)
+        if claimed:
+            self._journal.claimed(run_id, attempt + 1)
+        return claimed
 
     async def release(self, attempts: Mapping[str, int]) -> None:
         """See `Store`."""
@@ -172,6 +225,7 @@ class SqliteStore:
 
     async def expire(self, *, ended_before_ns: int, requested_before_ns: int, limit: int) -> int:
         """See `Store`."""
+        await self._reach_all()
         return await self._write(run_rows.expire, ended_before_ns, requested_before_ns, limit)
 
     async def find_created(self, tenant: str, request: Request) -> Created | None:
@@ -291,6 +345,7 @@ def open_sqlite(directory: Path, synchronous: Literal["NORMAL", "FULL"]) -> Sqli
         with engine.begin() as connection:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+            recover(connection)
         undo.pop_all()
         return SqliteStore(engine, lock)
 
