@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import grpc
 from aiohttp import web
+from breezeway.client.channels import OPTIONS
 from breezeway.telemetry.traces import NO_TRACER, Carrier, Span, Tracer
 from breezeway.v1 import run_pb2, run_service_pb2, stream_service_pb2
 from breezeway.v1.agent_registry_service_pb2 import ListAgentsRequest
@@ -21,7 +22,7 @@ from multidict import istr
 
 from breezeway_shim.errors import FieldToParam, RequestError, rpc_errors, says_why, server_lost, unauthenticated
 from breezeway_shim.multiplexing import Multiplexer
-from breezeway_shim.reconnecting import Batches, CallMetadata, EventCall, Patience, follow_through
+from breezeway_shim.reconnecting import Batches, Beginning, CallMetadata, EventCall, Patience, follow_through
 from breezeway_shim.shortcut import Shortcut
 from breezeway_shim.traced_calls import TracedEvents, TracedStream, TracedUnary
 from breezeway_shim.traced_calls import begin as begin_traced
@@ -54,19 +55,9 @@ _TRACEPARENT = istr("traceparent")
 _TRACESTATE = istr("tracestate")
 
 _CHANNEL_OPTIONS = (
-    # Bodies are bounded where they come in; a limit here would only fail later and say less.
-    ("grpc.max_send_message_length", -1),
-    ("grpc.max_receive_message_length", -1),
-    # A server that was restarted is found again at once, not after gRPC's default of up to two minutes.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1000),
-    # Despite its name: how long one attempt may take, handshakes included. A server that is far or busy needs a while.
-    ("grpc.min_reconnect_backoff_ms", 5000),
+    *OPTIONS,
     # Left to itself the window of a stream grows to megabytes, which every client that stalls would then hold here.
     ("grpc.http2.bdp_probe", 0),
-    # A server whose machine is gone says nothing; without these its streams would stay quiet for ever.
-    ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
 )
 
 _STREAM_RUN = "/breezeway.v1.StreamService/StreamRun"
@@ -210,14 +201,12 @@ class Backend:
             return self.streams.StreamRun(request, metadata=metadata, timeout=left())
 
         return follow_through(
-            begin,
+            Beginning(begin, lambda error: bool(request.request_id) and not says_why(error), field_to_param),
             partial(self._follow, request.detail, metadata, left),
             Patience(self._reconnect_seconds, self._given_up),
-            may_begin_again=lambda error: bool(request.request_id) and not says_why(error),
             leave=partial(self._cancel if cancels else _do_nothing, metadata),
             begun=begun,
             shortcut=way,
-            field_to_param=field_to_param,
         )
 
     def follow_run(
@@ -234,15 +223,17 @@ class Backend:
         """
         left = _countdown(timeout)
         return follow_through(
-            lambda: self.streams.FollowRun(request, metadata=metadata, timeout=left()),
+            Beginning(
+                lambda: self.streams.FollowRun(request, metadata=metadata, timeout=left()),
+                lambda _: True,
+                field_to_param,
+            ),
             partial(self._follow, request.detail, metadata, left),
             Patience(self._reconnect_seconds, self._given_up),
-            may_begin_again=lambda _: True,
             leave=partial(_do_nothing, metadata),
             begun=_hear_nothing,
             # A call of its own has no reader that waits for others.
             shortcut=Shortcut(),
-            field_to_param=field_to_param,
         )
 
     def _follow(
@@ -290,10 +281,14 @@ class Backend:
 def _countdown(seconds: float | None) -> Callable[[], float | None]:
     """Return what tells how many of the seconds are left from now on; None where there is no end to them."""
     if seconds is None:
-        return lambda: None
+        return _for_ever
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
     return lambda: max(0.0, end - loop.time())
+
+
+def _for_ever() -> None:
+    """How many seconds are left where there is no end to them."""
 
 
 async def _do_nothing(metadata: Metadata, run_id: str) -> None:

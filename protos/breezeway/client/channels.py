@@ -7,6 +7,7 @@ from typing import NamedTuple
 import grpc
 
 OPTIONS = (
+    # Messages are bounded where they are made; a limit here would only fail later and say less.
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
     # A server that was restarted is found again at once, not after gRPC's default of up to two minutes.
