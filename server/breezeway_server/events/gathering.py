@@ -1,5 +1,6 @@
 """When to wait for company: a lone event never does, and under load a few milliseconds save half of the work."""
 
+import asyncio
 from collections.abc import Callable
 from math import exp
 
@@ -18,6 +19,22 @@ class Gathering:
         self._clock = clock
         self._last = clock()
         self._rate = 0.0
+        self._hurry = asyncio.Event()
+
+    async def company(self) -> None:
+        """Wait before the next batch for as long as `pause` says, or until `hurry`."""
+        pause = self.pause()
+        if pause > 0 and not self._hurry.is_set():
+            timer = asyncio.get_running_loop().call_later(pause, self._hurry.set)
+            try:
+                await self._hurry.wait()
+            finally:
+                timer.cancel()
+        self._hurry.clear()
+
+    def hurry(self) -> None:
+        """Let the next batch go at once: somebody waits for what is in it, and not for the next of many."""
+        self._hurry.set()
 
     def pause(self) -> float:
         """Return for how many seconds to gather: 0 unless events come thick."""

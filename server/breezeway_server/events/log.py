@@ -73,6 +73,9 @@ class EventLog:
         """Add a run's next event, which `fold` has taken in. It is not visible before it is durable."""
         if log.put(event, fold, new):
             self.due(log)
+        if log.awaited and log.answered_at:
+            log.awaited = False
+            self._gathering.hurry()
 
     def due(self, log: RunLog) -> None:
         """Take note that a log holds something that is not durable; see `RunLog.put_delta`."""
@@ -82,13 +85,12 @@ class EventLog:
     async def write(self) -> None:
         """Make events durable until cancelled: all that is pending of all runs in one transaction.
 
-        While one transaction is under way the next group gathers; a lone event does not wait.
+        While one transaction is under way the next group gathers. A lone event does not wait, and neither does the
+        first one of an answer that somebody reads as it comes.
         """
         while True:
             await self._wake.wait()
-            pause = self._gathering.pause()
-            if pause > 0:
-                await asyncio.sleep(pause)
+            await self._gathering.company()
             self._wake.clear()
             await self._write_group()
 
@@ -150,6 +152,8 @@ class EventLog:
         """
         cursor, over = after, False
         log = self._logs.get(run_id)
+        if log is not None and not milestones:
+            log.await_answer()
         with self.readers.reading(Place(cursor, log)) as place:
             while not over:
                 if log is None or cursor + 1 < log.first:

@@ -40,6 +40,10 @@ class RunLog:
         self.last = after
         self.visible = after
         self.over = False
+        self.answered_at = 0
+        """The event with which the first item of this attempt began; 0 before that."""
+        self.awaited = False
+        """Whether somebody who reads each event waits for that."""
         self.error: Exception | None = None
         self.backlog = 0
         self._frames: list[bytes] = []
@@ -47,7 +51,8 @@ class RunLog:
         self._bytes = 0
         self._pending: Append | None = None
         self._state: run_pb2.RunState.ValueType = run_pb2.RUN_STATE_UNSPECIFIED
-        self._waiters: set[asyncio.Future[None]] = set()
+        # A set, in the form that takes a third of the memory while it is empty.
+        self._waiters: dict[asyncio.Future[None], None] = {}
         self._watchers: list[Callable[[], None]] = []
 
     @property
@@ -67,6 +72,8 @@ class RunLog:
         """
         kind = event.WhichOneof("kind")
         self.over = self.over or (not self.logged and kind in TERMINAL_KINDS)
+        if kind == "item_started" and not self.answered_at:
+            self.answered_at = event.sequence
         if kind not in DELTA_KINDS:
             self._milestones.append(event.sequence)
         due = self.put_delta(event.sequence, frame(event))
@@ -112,6 +119,10 @@ class RunLog:
         pending.last = sequence
         return due
 
+    def await_answer(self) -> None:
+        """Take note that somebody reads each event: the answer's beginning is then not held back for company."""
+        self.awaited = self.logged and not self.answered_at
+
     def take(self) -> Append:
         """Hand over, to be made durable, what was put since the last time."""
         pending = self._pending
@@ -142,12 +153,12 @@ class RunLog:
         if self.error is not None:
             raise self.error
         waiter = asyncio.get_running_loop().create_future()
-        self._waiters.add(waiter)
+        self._waiters[waiter] = None
         try:
             await waiter
         finally:
             # A reader that was cancelled leaves at once: a run may be quiet for days.
-            self._waiters.discard(waiter)
+            self._waiters.pop(waiter, None)
         if self.error is not None:
             raise self.error
 
@@ -186,7 +197,7 @@ class RunLog:
 
     def _wake(self) -> None:
         if self._waiters:
-            waiters, self._waiters = self._waiters, set()
+            waiters, self._waiters = self._waiters, {}
             for waiter in waiters:
                 if not waiter.done():
                     waiter.set_result(None)

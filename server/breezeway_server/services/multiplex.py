@@ -52,6 +52,7 @@ class _Follower:
         "span",
         "tag",
         "tenant",
+        "waits",
         "watcher",
     )
 
@@ -67,6 +68,8 @@ class _Follower:
         self._whole = self.milestones and not log.logged
         self.cancels = runs.cancels(start.run)
         self.due = False
+        # Waits for the first words, which are not held back for company.
+        self.waits = not self.milestones
         self.watcher: Callable[[], None] = _nothing
 
     @property
@@ -123,9 +126,7 @@ class Multiplex:
         try:
             while not (reading.done() and not self._followers and not self._starting):
                 await self._wake.wait()
-                pause = self._gathering.pause()
-                if pause > 0:
-                    await asyncio.sleep(pause)
+                await self._gathering.company()
                 self._wake.clear()
                 await self._write()
             await reading
@@ -182,12 +183,17 @@ class Multiplex:
 
     def _follow(self, follower: _Follower) -> None:
         self._followers[follower.tag] = follower
+        if follower.waits:
+            follower.log.await_answer()
         follower.watcher = partial(self._mark, follower)
         follower.log.watch(follower.watcher)
         self._supervisor.readers.add(follower)
         self._mark(follower)
 
     def _mark(self, follower: _Follower) -> None:
+        if follower.waits and 0 < follower.log.answered_at <= follower.log.visible:
+            follower.waits = False
+            self._gathering.hurry()
         if not follower.due and follower.wants:
             follower.due = True
             self._due.append(follower)

@@ -1,7 +1,11 @@
 """A lone event never waits; under load the next batch gathers for a few milliseconds."""
 
+import asyncio
+
 import pytest
 from breezeway_server.events.gathering import Gathering
+
+from tests.support.clock import HeldClock
 
 
 class Clock:
@@ -67,3 +71,33 @@ def test_load_is_forgotten_after_a_silence() -> None:
     clock.now += 1
     gathering.sent(1)
     assert gathering.pause() == 0
+
+
+async def test_a_batch_waits_for_company_as_long_as_the_load_asks() -> None:
+    clock = Clock()
+    gathering = Gathering(clock)
+    await gathering.company()
+    loaded(clock, gathering)
+    with HeldClock.held() as held:
+        waiting = asyncio.create_task(gathering.company())
+        held.move(0.004)
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        await held.move_until(waiting, 0.001)
+
+
+async def test_who_is_in_a_hurry_waits_for_nobody_and_those_behind_do() -> None:
+    clock = Clock()
+    gathering = Gathering(clock)
+    loaded(clock, gathering)
+    with HeldClock.held() as held:
+        waiting = asyncio.create_task(gathering.company())
+        await asyncio.sleep(0)
+        gathering.hurry()
+        await waiting
+        gathering.hurry()
+        await gathering.company()
+        behind = asyncio.create_task(gathering.company())
+        await asyncio.sleep(0)
+        assert not behind.done()
+        await held.move_until(behind, 0.005)

@@ -55,6 +55,18 @@ async def test_a_lone_event_is_visible_at_once(log: EventLog, store: FakeLogStor
     assert [event.sequence for event in await read_some(log, 4)] == [1, 2, 3, 4]
 
 
+async def test_the_beginning_of_an_answer_that_is_awaited_does_not_wait_under_load(log: EventLog) -> None:
+    busy, run = Writing(log, OTHER), Writing(log, RUN)
+    busy.begin()
+    for _ in range(500):
+        busy.say("x")
+    await busy.run_log.reach(503)
+    run.run_log.await_answer()
+    with HeldClock.held():
+        run.begin()
+        await run.run_log.reach(3)
+
+
 async def read_some(log: EventLog, last: int, *, after: int = 0, run_id: str = RUN) -> list[event_pb2.RunEvent]:
     """Events above `after` up to `last`, as they come."""
     found: list[event_pb2.RunEvent] = []

@@ -11,6 +11,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from tests.server.services.conftest import Client
 from tests.support.agents import said
+from tests.support.clock import HeldClock
 from tests.support.server import ScriptedAgent, Stack, kinds, text_of_events
 
 Request = stream_service_pb2.MultiplexRunsRequest
@@ -83,6 +84,24 @@ async def test_every_tag_gets_its_own_run(multiplexed: Multiplexed, stack: Stack
     await multiplexed.call.done_writing()
     assert await multiplexed.call.read() == grpc.aio.EOF
     assert await multiplexed.call.code() == grpc.StatusCode.OK
+
+
+@pytest.mark.parametrize("durability", [run_pb2.DURABILITY_MEMORY, run_pb2.DURABILITY_LOGGED])
+async def test_the_first_words_of_a_run_do_not_wait_for_those_of_others(
+    multiplexed: Multiplexed, agent: ScriptedAgent, durability: run_pb2.Durability.ValueType
+) -> None:
+    await multiplexed.start(1, durability=durability)
+    agent.script(await multiplexed.run_id(1)).say(*[TextDelta("x")] * 2000)
+    while len(text_of_events(multiplexed.events[1])) < 2000:
+        await multiplexed.read()
+    await multiplexed.start(2, durability=durability)
+    script = agent.script(await multiplexed.run_id(2))
+    await script.begun.wait()
+    with HeldClock.held():
+        # No timer goes off, so none is waited for.
+        script.say(TextDelta("first"))
+        while not text_of_events(multiplexed.events[2]):
+            await multiplexed.read()
 
 
 async def test_a_start_that_cannot_be_ends_its_tag_alone(multiplexed: Multiplexed, agent: ScriptedAgent) -> None:
