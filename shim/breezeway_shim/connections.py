@@ -92,6 +92,8 @@ class ConnectionServer(web.Server):
 class Connection(web.RequestHandler):
     """One connection, which is closed where the head of a request does not come, or its answers are not taken."""
 
+    __slots__ = ("_full_timer", "_owed_since", "_server", "_stuck_since", "_unsent", "_wire")
+
     def __init__(self, server: ConnectionServer, **kwargs: Any) -> None:
         super().__init__(server, **kwargs)
         self._server = server
@@ -132,6 +134,10 @@ class Connection(web.RequestHandler):
         super().data_received(data)
         if self._request_count != requests:
             self._owed_since = None
+            if self._keepalive_handle is not None:
+                # aiohttp's timer for connections that are idle; it is set again when the answer is out.
+                self._keepalive_handle.cancel()
+                self._keepalive_handle = None
         elif data and self._owed_since is None and self._waiter is not None:
             self._owed_since = self._loop.time()
 

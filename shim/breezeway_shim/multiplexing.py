@@ -41,6 +41,18 @@ class MultiplexedRun:
     A reader that falls far behind gets what is there, and then UNAVAILABLE: it has to follow the run on its own.
     """
 
+    __slots__ = (
+        "_batches",
+        "_end",
+        "_ended",
+        "_metadata",
+        "_multiplexer",
+        "_pending",
+        "_shortcut",
+        "_tag",
+        "_waiter",
+    )
+
     def __init__(self, multiplexer: "Multiplexer", tag: int, shortcut: Shortcut) -> None:
         self._multiplexer = multiplexer
         self._tag = tag

@@ -1,6 +1,6 @@
 """Which web pages and which addresses a request may come by: CORS, and what a server without keys has to know."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import urlsplit
@@ -44,9 +44,10 @@ def cors_headers(request: web.Request) -> Mapping[str, str]:
 
 
 @web.middleware
-async def check_origin(request: web.Request, handler: Handler) -> web.StreamResponse:
+def check_origin(request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
     """Refuse pages of origins that are not listed, answer preflights, and note what was not meant for this machine.
 
+    No coroutine, because every stream that is open would have one more.
     Whether the latter matters is the server's to say: it knows whether it has keys. A page that makes its own name
     resolve to this machine (DNS rebinding) is of the same origin to its browser, and still has its own name in Host.
     """
@@ -55,13 +56,13 @@ async def check_origin(request: web.Request, handler: Handler) -> web.StreamResp
         request[NOT_LOCAL] = "listening for others" if not settings.listens_locally else "the Host is another's"
     origin = request.headers.get(hdrs.ORIGIN)
     if origin is None:
-        return await handler(request)
+        return handler(request)
     if not _listed(origin, settings.origins):
         if not _same_origin(origin, request.host):
             raise origin_denied()
     elif request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers:
         return _preflight(request)
-    return await handler(request)
+    return handler(request)
 
 
 def _is_local_host(request: web.Request) -> bool:
@@ -85,7 +86,7 @@ def _same_origin(origin: str, host: str) -> bool:
     return origin.partition("://")[2] == host
 
 
-def _preflight(request: web.Request) -> web.Response:
+async def _preflight(request: web.Request) -> web.Response:
     wanted = request.headers.get(hdrs.ACCESS_CONTROL_REQUEST_HEADERS, "")
     if not _is_clean(wanted):
         raise RequestError("The header Access-Control-Request-Headers may hold printable ASCII characters only.")

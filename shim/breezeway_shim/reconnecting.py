@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import grpc
 from breezeway.v1 import event_pb2
@@ -40,8 +40,21 @@ class EventCall(Protocol):
         """End the call."""
 
 
+class Beginning(NamedTuple):
+    """How the events of a run are asked for, before any has come."""
+
+    call: Callable[[], EventCall]
+    """Makes the first call."""
+    again: Callable[[grpc.aio.AioRpcError], bool]
+    """Whether a call that failed before its first event may be made again."""
+    field_to_param: FieldToParam
+    """The caller's names for what the server may find fault with."""
+
+
 class Patience:
     """How long a server that was lost is waited for: `seconds` from the loss, or until `given_up` is set."""
+
+    __slots__ = ("_given_up", "_lost_at", "_pause", "_seconds")
 
     def __init__(self, seconds: float, given_up: asyncio.Event) -> None:
         self._seconds = seconds
@@ -72,48 +85,50 @@ class Patience:
 
 
 async def follow_through(  # noqa: C901  one loop over the ways in which a call ends
-    begin: Callable[[], EventCall],
+    beginning: Beginning,
     follow: Callable[[str, int], EventCall],
     patience: Patience,
     *,
-    may_begin_again: Callable[[grpc.aio.AioRpcError], bool],
     leave: Callable[[str], Awaitable[None]],
     begun: Callable[[CallMetadata], None],
     shortcut: Shortcut,
-    field_to_param: FieldToParam,
 ) -> Batches:
     """Yield a run's batches to its end, over as many calls as that takes: no event twice and none missing.
 
-    `begin` makes the first call, and makes it again where it is lost before its first event and `may_begin_again`;
-    `follow` makes the one that goes on with a run after a sequence. `begun` is told each call's metadata before its
-    events. What went by the `shortcut` has come, too. A reader who closes this when the first call was lost is one
-    whose leaving the server cannot see; `leave` is told the run then. Raises `ApiError`.
+    `beginning` makes the first call, and is let go of after the first events; `follow` makes the one that goes on with
+    a run after a sequence. `begun` is told each call's metadata before its events. What went by the `shortcut` has
+    come, too. A reader who closes this when the first call was lost is one whose leaving the server cannot see; `leave`
+    is told the run then. Raises `ApiError`.
     """
-    events: Events = ()
     run_id = ""  # of a run whose first call was lost
     loop = asyncio.get_running_loop()
-    call, lost = begin(), False
+    call, lost = beginning.call(), False
+    # What is asked for may be as long as a book, and the stream be open for hours.
+    held: Beginning | None = beginning
+    del beginning
     try:
         while True:
             # Nothing is done for an event here, and nothing for a batch but to remember it.
-            known, opened = events, loop.time()
+            known, opened = shortcut.newest, loop.time()
             try:
                 begun(await call.initial_metadata())
                 async for batch in call:
-                    events = batch.events
-                    yield events
+                    shortcut.newest = batch.events
+                    del batch
+                    yield shortcut.newest
+                    held = None
             except grpc.aio.AioRpcError as error:
-                events = _newer(events, shortcut.newest)
+                events = shortcut.newest
                 if events is not known or loop.time() - opened > _CONNECTED_SECONDS:
                     patience.recovered()
                 if lost and error.code() is grpc.StatusCode.NOT_FOUND:
                     raise run_gone() from error
                 run_id = events[-1].run_id if events else run_id or _named_run(error)
-                goes_on = server_lost(error) and (run_id or may_begin_again(error))
+                goes_on = server_lost(error) and (run_id or (held is not None and held.again(error)))
                 if not (goes_on and await patience.lasts()):
-                    raise rpc_failed(error, field_to_param) from error
+                    raise rpc_failed(error, str if held is None else held.field_to_param) from error
             else:
-                events = _newer(events, shortcut.newest)
+                events = shortcut.newest
                 # Half an answer must not pass for a whole one. Who had everything gets nothing, and that is whole.
                 if events and events[-1].WhichOneof("kind") not in _TERMINAL:
                     raise cut_short()
@@ -121,8 +136,10 @@ async def follow_through(  # noqa: C901  one loop over the ways in which a call 
             finally:
                 call.cancel()
             lost = True
-            call = follow(run_id, events[-1].sequence if events else 0) if run_id else begin()
+            after = events[-1].sequence if events else 0
+            call = follow(run_id, after) if run_id or held is None else held.call()
     except (asyncio.CancelledError, GeneratorExit):
+        events = shortcut.newest
         if run_id and not (events and events[-1].WhichOneof("kind") in _TERMINAL):
             await leave(run_id)
         raise
@@ -131,7 +148,3 @@ async def follow_through(  # noqa: C901  one loop over the ways in which a call 
 def _named_run(error: grpc.aio.AioRpcError) -> str:
     """Return the run that a call which ended before its first event has begun, where the server tells."""
     return str((error.trailing_metadata() or grpc.aio.Metadata()).get(_RUN_ID, ""))
-
-
-def _newer(events: Events, others: Events) -> Events:
-    return others if others and (not events or others[-1].sequence > events[-1].sequence) else events

@@ -14,10 +14,12 @@ class Shortcut:
     the token itself. The way through the task stays, for the beginning, for the end, and for a client that is slow.
     """
 
+    __slots__ = ("_deliver", "newest")
+
     def __init__(self) -> None:
         self._deliver: Callable[[Events], bool] | None = None
         self.newest: Events = ()
-        """The last batch that went this way."""
+        """The last batch that came, whichever way. It holds the message that it came in, so nothing else should."""
 
     def open(self, deliver: Callable[[Events], bool]) -> None:
         """Offer `deliver`, which takes a batch or returns False, and then has done nothing with it."""

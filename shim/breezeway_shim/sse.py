@@ -3,11 +3,14 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing, suppress
+from typing import Any, TypeVar
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from breezeway_shim.errors import ApiError
 from breezeway_shim.shortcut import Events, Shortcut
+
+Batch = TypeVar("Batch")
 
 DONE = b"data: [DONE]\n\n"
 # No blank line after it: that would end an event, and to openai-python an event with nothing but the id before it.
@@ -31,33 +34,36 @@ def event_frame(event: str, payload: bytes) -> bytes:
 
 async def stream(
     request: web.Request,
-    batches: AsyncGenerator[list[bytes], None],
+    batches: AsyncGenerator[Batch, None],
+    project: Callable[[Batch], list[bytes]],
     *,
     keepalive_seconds: float,
     headers: Mapping[str, str],
     error_frames: Callable[[ApiError], list[bytes]],
     shortcut: Shortcut | None = None,
-    project: Callable[[Events], list[bytes]] | None = None,
 ) -> web.StreamResponse:
-    """Answer with the frames of `batches`, each batch in one write, until they end.
+    """Answer with the frames that `project` makes of `batches`, each batch in one write, until they end.
 
-    Once the answer has begun, events may come by the `shortcut` in their place; `project` makes their frames.
+    Once the answer has begun, events may come by the `shortcut` in their place, where these are what the batches are.
 
     `headers` are read when the first frames are there, so that what is learnt on the way can be among them; where
     nothing comes for `keepalive_seconds` they are sent without waiting longer, and a comment after them.
-    An ApiError of `batches` is raised as it is before the headers are out; after them it ends the stream with
-    `error_frames`. Leaves `batches` closed in every case.
+    An ApiError of `batches` or `project` is raised as it is before the headers are out; after them it ends the stream
+    with `error_frames`. Leaves `batches` closed in every case.
     """
     response = web.StreamResponse(headers=_HEADERS)
     writer = _Writer(request, response, headers, keepalive_seconds)
     try:
         async with aclosing(batches):
             try:
-                async for frames in batches:
+                async for batch in batches:
+                    frames = project(batch)
                     if frames:
                         await writer.write(b"".join(frames))
-                        if shortcut is not None and project is not None:
+                        if shortcut is not None:
                             writer.offer(shortcut, project)
+                    # The next may be long in coming, and a batch holds the whole message that it came in.
+                    del batch, frames
             except ApiError as error:
                 await writer.settle()
                 if not response.prepared:
@@ -78,6 +84,21 @@ class _Writer:
     One timer at most is set, and a write only notes the time: the timer looks at it when it fires.
     """
 
+    __slots__ = (
+        "_chunked",
+        "_comment",
+        "_headers",
+        "_interval",
+        "_loop",
+        "_project",
+        "_request",
+        "_response",
+        "_timer",
+        "_transport",
+        "_writing",
+        "_written_at",
+    )
+
     def __init__(
         self, request: web.Request, response: web.StreamResponse, headers: Mapping[str, str], interval: float
     ) -> None:
@@ -88,7 +109,10 @@ class _Writer:
         self._loop = asyncio.get_running_loop()
         self._written_at = self._loop.time()
         self._writing = False
-        self._offered = False
+        self._chunked = False
+        # Set where events may come by a shortcut.
+        self._transport: asyncio.WriteTransport | None = None
+        self._project: Callable[[Any], list[bytes]] | None = None
         self._comment: asyncio.Task[None] | None = None
         self._timer = self._loop.call_later(interval, self._look)
 
@@ -103,24 +127,25 @@ class _Writer:
         self._writing = False
         self._written_at = self._loop.time()
 
-    def offer(self, shortcut: Shortcut, project: Callable[[Events], list[bytes]]) -> None:
+    def offer(self, shortcut: Shortcut, project: Callable[[Any], list[bytes]]) -> None:
         """Take events by the shortcut from now on, as long as the client keeps up; not before the first frames."""
-        transport = self._request.transport
-        if self._offered or transport is None or self._response.headers.get("Transfer-Encoding") != "chunked":
-            return
-        self._offered = True
+        if self._project is None and self._chunked and self._request.transport is not None:
+            self._transport = self._request.transport
+            self._project = project
+            shortcut.open(self._deliver)
 
-        def deliver(events: Events) -> bool:
-            if transport.is_closing() or transport.get_write_buffer_size() > _MOST_UNSENT:
-                # The way through the reader waits for the client, or finds out that it has left.
-                return False
-            if data := b"".join(project(events)):
-                # What aiohttp writes for a chunk, without the several calls that it takes to get there.
-                transport.write(b"%x\r\n%b\r\n" % (len(data), data))
-                self._written_at = self._loop.time()
-            return True
-
-        shortcut.open(deliver)
+    def _deliver(self, events: Events) -> bool:
+        transport, project = self._transport, self._project
+        if transport is None or project is None or transport.is_closing():
+            return False
+        if transport.get_write_buffer_size() > _MOST_UNSENT:
+            # The way through the reader waits for the client, or finds out that it has left.
+            return False
+        if data := b"".join(project(events)):
+            # What aiohttp writes for a chunk, without the several calls that it takes to get there.
+            transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+            self._written_at = self._loop.time()
+        return True
 
     async def settle(self) -> None:
         """Wait until a comment that is being written is out."""
@@ -144,6 +169,9 @@ class _Writer:
         if not self._response.prepared:
             self._response.headers.update(self._headers)
             await self._response.prepare(self._request)
+            self._chunked = self._response.headers.get(hdrs.TRANSFER_ENCODING) == "chunked"
+            # They are on their way, and whoever looks at them has done so; the stream may be open for hours.
+            self._response.headers.clear()
         if data:
             await self._response.write(data)
 

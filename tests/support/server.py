@@ -173,7 +173,7 @@ class Stack:
         """Wait until a run is over, and this process is done with it."""
         live = self.supervisor._roster.get(TENANT, run_id)
         if live is not None:
-            await live.runner.settled.wait()
+            await live.runner.settled()
 
     async def get(self, run_id: str) -> run_pb2.Run:
         """The run as it is now."""

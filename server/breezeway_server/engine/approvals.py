@@ -1,7 +1,7 @@
 """Approvals: an agent waits for somebody's leave, and the run's clock stands still."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from breezeway.v1 import event_pb2, item_pb2
 
@@ -12,7 +12,12 @@ from breezeway_server.errors import FailedPrecondition, NotFound
 from breezeway_server.events.fold import RunFold
 from breezeway_server.events.run_log import RunLog
 
-Granted = Callable[[str], Awaitable[bool]]
+
+class Grants(Protocol):
+    """Who remembers leave that was given for a conversation, or for good."""
+
+    async def granted(self, tenant: str, agent: str, tool: str, scope: str) -> bool:
+        """Return whether there is leave for a tool in this scope, or in all."""
 
 
 def scope_of(fold: RunFold) -> str:
@@ -23,15 +28,17 @@ def scope_of(fold: RunFold) -> str:
 class Approvals:
     """What one run has asked leave for; what was decided stands in its log."""
 
-    def __init__(self, fold: RunFold, run_log: RunLog, recorder: Recorder, granted: Granted, limit: TimeLimit) -> None:
-        """`granted` says whether leave for a tool was given for this conversation or for good.
+    __slots__ = ("_fold", "_grants", "_limit", "_log", "_recorder", "_tenant", "_waiting")
 
-        `limit` has started, and stands still while somebody is waited for.
-        """
+    def __init__(
+        self, tenant: str, fold: RunFold, run_log: RunLog, recorder: Recorder, *, grants: Grants, limit: TimeLimit
+    ) -> None:
+        """`limit` has started, and stands still while somebody is waited for."""
+        self._tenant = tenant
         self._fold = fold
         self._log = run_log
         self._recorder = recorder
-        self._granted = granted
+        self._grants = grants
         self._waiting: dict[str, asyncio.Future[None]] = {}
         self._limit = limit
 
@@ -40,7 +47,7 @@ class Approvals:
         request_id = self._request_of(call_id)
         if request_id is None:
             name = next(item.function_call.name for item in self._fold.completed if _is_call(item, call_id))
-            if await self._granted(name):
+            if await self._grants.granted(self._tenant, self._fold.spec.agent, name, scope_of(self._fold)):
                 return Approval(granted=True)
             request_id = self._recorder.request_approval(call_id)
         if self._fold.approvals[request_id] is None:

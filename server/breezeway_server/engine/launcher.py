@@ -1,18 +1,18 @@
 """The launcher: puts together what an attempt of a run is carried out with, and begins it."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from breezeway.telemetry.traces import Span
 from breezeway.v1 import item_pb2, run_pb2
 
-from breezeway_server.engine.approvals import scope_of
 from breezeway_server.engine.limits import Limits
 from breezeway_server.engine.live import LiveRun
 from breezeway_server.engine.metrics import RunMetrics
 from breezeway_server.engine.quota import Account
 from breezeway_server.engine.recorder import Recorder
 from breezeway_server.engine.roster import Roster
-from breezeway_server.engine.runner import Ready, Runner, Work
+from breezeway_server.engine.runner import Runner, Work
 from breezeway_server.engine.watch import Watch, run_span
 from breezeway_server.events.fold import RunFold
 from breezeway_server.events.log import EventLog
@@ -55,7 +55,7 @@ class Launcher:
         )
         recorder.queue(new)
         run = LiveRun(new.tenant, runner, account, new.request_id, new.request_hash)
-        self._roster.begin(run, self._ready(run, before))
+        self._roster.begin(run, partial(self._ready, run, before))
 
     def again(self, tenant: str, fold: RunFold, work: Work, attempt: int, *, account: Account, place: Span) -> None:
         """Begin another attempt of a run that the store has, once the runs before it have settled; see `first`."""
@@ -63,7 +63,7 @@ class Launcher:
         runner, _ = self._runner(tenant, fold, work, attempt, account=account, watch=watch, logged=True)
         run = LiveRun(tenant, runner, account)
         before = self._roster.turns.waiting(tenant, fold.spec.conversation_id)
-        self._roster.begin(run, self._ready(run, before))
+        self._roster.begin(run, partial(self._ready, run, before))
 
     def _watch(self, place: Span, run_id: str, spec: run_pb2.RunSpec, attempt: int) -> Watch:
         return Watch(self._metrics.of(spec.agent), run_span(place, run_id, spec, attempt))
@@ -82,19 +82,14 @@ class Launcher:
             clock=self._clock,
         )
 
-        async def granted(tool: str) -> bool:
-            return await self._store.granted(tenant, fold.spec.agent, tool, scope_of(fold))
-
         limit = self._limits.run_seconds
-        return Runner(tenant, fold, run_log, recorder, work, granted=granted, time_limit=limit, watch=watch), recorder
+        runner = Runner(tenant, fold, run_log, recorder, work, grants=self._store, time_limit=limit, watch=watch)
+        return runner, recorder
 
-    def _ready(self, run: LiveRun, before: Sequence[Runner]) -> Ready:
-        async def ready() -> Sequence[item_pb2.Item]:
-            for runner in before:
-                await runner.settled.wait()
-            spec = run.runner.fold.spec
-            if spec.previous_run_id or spec.conversation_id:
-                return await self._store.history(run.tenant, spec, run.run_id)
-            return ()
-
-        return ready
+    async def _ready(self, run: LiveRun, before: Sequence[Runner]) -> Sequence[item_pb2.Item]:
+        for runner in before:
+            await runner.settled()
+        spec = run.runner.fold.spec
+        if spec.previous_run_id or spec.conversation_id:
+            return await self._store.history(run.tenant, spec, run.run_id)
+        return ()

@@ -61,13 +61,11 @@ class Recorder:
         # By choice: the open part that more text goes on with, and what its frames begin with.
         self._text_parts: dict[int, tuple[OpenItem, int, bytes]] = {}
         self._thinking: dict[tuple[str, bool], int] = {}
-        done = fold.completed
         self._calls = {
             item.function_call.call_id: item
-            for item in done
+            for item in fold.completed
             if item.HasField("function_call") and item.status == _COMPLETED
         }
-        self._answered = {item.function_call_output.call_id for item in done}
         self._position = len(fold.input) + fold.begun
         self._limit: item_pb2.IncompleteReason.ValueType | None = None
 
@@ -236,9 +234,8 @@ class Recorder:
             raise IllegalStep(f"call {step.call_id} is for the caller to carry out")
         if any(item.id == call.id for item in self._fold.open):
             raise IllegalStep(f"call {step.call_id} is not whole")
-        if step.call_id in self._answered:
+        if step.call_id in self._answered():
             raise IllegalStep(f"call {step.call_id} has its output")
-        self._answered.add(step.call_id)
         for choice_index in list(self._speaking):
             # What the model says after a tool has answered is another message.
             self._hush(choice_index)
@@ -261,10 +258,15 @@ class Recorder:
 
     def _awaits_tools(self) -> bool:
         """Whether there is a whole call of a server tool that has no output."""
+        answered = self._answered()
         return any(
-            call.function_call.executor == item_pb2.EXECUTOR_SERVER and call_id not in self._answered
+            call.function_call.executor == item_pb2.EXECUTOR_SERVER and call_id not in answered
             for call_id, call in self._calls.items()
         )
+
+    def _answered(self) -> set[str]:
+        """Return which calls have their output."""
+        return {item.function_call_output.call_id for item in self._fold.completed}
 
     def _cut_calls(self) -> None:
         """End for want of tokens: what the model has said is whole, but no call that is still open."""

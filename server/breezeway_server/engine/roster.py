@@ -37,7 +37,7 @@ class Roster:
     @property
     def under_way(self) -> list[LiveRun]:
         """The runs that have not ended."""
-        return [run for run in self._runs.values() if not run.runner.settled.is_set()]
+        return [run for run in self._runs.values() if not run.runner.has_settled]
 
     def get(self, tenant: str, run_id: str) -> LiveRun | None:
         """Return the run if it is here and the tenant's."""

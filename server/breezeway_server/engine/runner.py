@@ -12,7 +12,7 @@ from grpc import StatusCode
 from breezeway_server.agents.base import Agent, AgentError, Approval
 from breezeway_server.agents.errors import run_error
 from breezeway_server.agents.steps import ModelCallCompleted
-from breezeway_server.engine.approvals import Approvals, Granted
+from breezeway_server.engine.approvals import Approvals, Grants
 from breezeway_server.engine.recorder import Recorder
 from breezeway_server.engine.time_limit import TimeLimit
 from breezeway_server.engine.watch import Watch
@@ -34,6 +34,8 @@ _RETRY_SECONDS = 1.0
 
 class Context:
     """A run as its agent sees it; see `agents.base.RunContext`."""
+
+    __slots__ = ("_approvals", "_fold", "attempt", "history", "input", "run_id", "spec", "tenant")
 
     def __init__(
         self, tenant: str, fold: RunFold, attempt: int, history: Sequence[item_pb2.Item], approvals: Approvals
@@ -58,10 +60,25 @@ class Context:
 
 
 class Runner:
-    """One attempt of one run. `settled` is set once its terminal event is visible, or it was interrupted.
+    """One attempt of one run. It has `settled` once its terminal event is visible, or it was interrupted.
 
     Its work is an agent to follow, or an error to end with where no agent can go on with the run.
     """
+
+    __slots__ = (
+        "_limit",
+        "_recorder",
+        "_running",
+        "_settled",
+        "_stop",
+        "_task",
+        "_tenant",
+        "_work",
+        "approvals",
+        "fold",
+        "log",
+        "watch",
+    )
 
     def __init__(
         self,
@@ -71,16 +88,17 @@ class Runner:
         recorder: Recorder,
         work: Work,
         *,
-        granted: Granted,
+        grants: Grants,
         time_limit: float,
         watch: Watch,
     ) -> None:
-        """`granted` says whether leave for a tool was given before; `time_limit` is in seconds."""
+        """`grants` knows whether leave for a tool was given before; `time_limit` is in seconds."""
         self.fold = fold
         self.log = run_log
-        self._limit = TimeLimit(time_limit, lambda: self.fail(_timed_out(time_limit)))
-        self.approvals = Approvals(fold, run_log, recorder, granted, self._limit)
-        self.settled = asyncio.Event()
+        self._limit = TimeLimit(time_limit, self._time_out)
+        self.approvals = Approvals(tenant, fold, run_log, recorder, grants=grants, limit=self._limit)
+        # No Event: an idle run would hold one, with its queue, to say the same in five times the memory.
+        self._settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.watch = watch
         self._tenant = tenant
         self._recorder = recorder
@@ -97,8 +115,21 @@ class Runner:
         """Start; `ready` waits for the run's turn and gives the history before it. The caller awaits the task."""
         self._task = asyncio.create_task(self._run(ready), name=self.fold.run_id)
         # Not in the task itself: whoever waits must find the books of the task's owner closed too.
-        self._task.add_done_callback(lambda _: self.settled.set())
+        self._task.add_done_callback(self._settle)
         return self._task
+
+    @property
+    def has_settled(self) -> bool:
+        """Whether nothing more of it comes."""
+        return self._settled.done()
+
+    async def settled(self) -> None:
+        """Wait until nothing more of it comes."""
+        # Whoever is cancelled while waiting must not cancel what the others wait for.
+        await asyncio.shield(self._settled)
+
+    def _settle(self, _: asyncio.Task[None]) -> None:
+        self._settled.set_result(None)
 
     def cancel(self) -> None:
         """Ask the run to end as cancelled. Nothing happens to one that is over or being stopped."""
@@ -118,6 +149,10 @@ class Runner:
             # A task that is cancelled before its first step would never get to record its end.
             if self._running and self._task is not None:
                 self._task.cancel()
+
+    def _time_out(self) -> None:
+        message = f"The run took longer than {self._limit.seconds:g} seconds, which is the limit."
+        self.fail(run_error("RUN_TIMEOUT", message, StatusCode.DEADLINE_EXCEEDED))
 
     def _leave(self) -> None:
         message = f"The server stops; follow {self.fold.run_id} again when it is back."
@@ -196,8 +231,3 @@ class Runner:
 def _agent_failed(fold: RunFold) -> run_pb2.RunError:
     message = f"Agent {fold.spec.agent} failed; the server's log has the details under {fold.run_id}."
     return run_error("AGENT_FAILED", message, StatusCode.INTERNAL)
-
-
-def _timed_out(limit: float) -> run_pb2.RunError:
-    message = f"The run took longer than {limit:g} seconds, which is the limit."
-    return run_error("RUN_TIMEOUT", message, StatusCode.DEADLINE_EXCEEDED)

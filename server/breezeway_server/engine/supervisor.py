@@ -171,7 +171,7 @@ class Supervisor:
         live = self._roster.get(tenant, run_id)
         if live is not None:
             live.runner.cancel()
-            await live.runner.settled.wait()
+            await live.runner.settled()
         return await self.get(tenant, run_id)
 
     async def delete(self, tenant: str, run_id: str) -> None:
@@ -179,7 +179,7 @@ class Supervisor:
         live = self._roster.get(tenant, run_id)
         if live is not None:
             live.runner.cancel()
-            await live.runner.settled.wait()
+            await live.runner.settled()
             self._roster.discard(run_id)
         deleted = await self._store.delete_run(tenant, run_id)
         if live is None and not deleted:
@@ -210,7 +210,7 @@ class Supervisor:
         """Wait until no run works with the agent; no new one does, once the registry has it no more."""
         for run in self._roster.under_way:
             if run.runner.works_with(agent):
-                await run.runner.settled.wait()
+                await run.runner.settled()
 
     @asynccontextmanager
     async def idle(self, tenant: str, conversation_id: str) -> AsyncIterator[None]:

@@ -7,7 +7,11 @@ from collections.abc import Callable
 class TimeLimit:
     """Calls `reached` when the time is up. Only what passes between a `start` and the next `stop` counts."""
 
+    __slots__ = ("_left", "_reached", "_timer", "_until", "seconds")
+
     def __init__(self, seconds: float, reached: Callable[[], None]) -> None:
+        self.seconds = seconds
+        """How long it is."""
         self._left = seconds
         self._reached: Callable[[], None] | None = reached
         self._until = 0.0

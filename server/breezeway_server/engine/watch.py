@@ -13,6 +13,8 @@ _SECOND = 1e9
 class Watch:
     """Told of one attempt of one run by its recorder and its roster."""
 
+    __slots__ = ("_metrics", "span")
+
     def __init__(self, metrics: AgentMetrics, span: Span) -> None:
         self._metrics = metrics
         self.span = span

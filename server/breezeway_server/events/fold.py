@@ -25,6 +25,8 @@ def add_usage(total: run_pb2.Usage, more: run_pb2.Usage) -> None:
 class RunFold:
     """A run, as its events so far tell it. Raises `IllegalEvent` where an event may not come."""
 
+    __slots__ = ("_approvals", "_items", "_last_sequence", "_run", "_state", "carrier", "run_id", "spec")
+
     def __init__(self, run_id: str, input_items: Iterable[item_pb2.Item] = ()) -> None:
         self.run_id = run_id
         """The run's id."""

@@ -27,22 +27,18 @@ class _Part:
 class OpenItem:
     """What an item has so far. Deltas add to it in place; nothing is joined before somebody asks."""
 
-    __slots__ = ("_item", "_parts", "_summary", "choice_index", "id", "kind")
+    __slots__ = ("_begun", "_parts", "_summary", "choice_index", "id", "kind")
 
     def __init__(self, item: item_pb2.Item) -> None:
         """Begin with the item of an `ItemStarted`."""
-        self._item = item
+        # Encoded: the message would hold the whole event that it came in, ten times as large.
+        self._begun = item.SerializeToString()
         # Read once: to ask a message for a field is to build an object, and these are asked for with every delta.
         self.id = item.id
         self.kind = item.WhichOneof("kind")
         self.choice_index = item.choice_index
         self._parts: list[_Part] = []
         self._summary: list[_Part] = []
-
-    @property
-    def call_id(self) -> str:
-        """The call it is; empty where it is something else."""
-        return self._item.function_call.call_id
 
     @property
     def parts(self) -> int:
@@ -96,8 +92,7 @@ class OpenItem:
 
     def snapshot(self) -> item_pb2.Item:
         """Return the item with what it has; the caller owns it."""
-        item = item_pb2.Item()
-        item.CopyFrom(self._item)
+        item = item_pb2.Item.FromString(self._begun)
         if self.kind == "message":
             item.message.content.extend(part.content() for part in self._parts)
         elif self.kind == "reasoning":

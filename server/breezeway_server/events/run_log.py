@@ -30,6 +30,28 @@ class RunLog:
     Events above `visible` are not durable yet, and no reader sees them. Those below `first` are only in the store.
     """
 
+    __slots__ = (
+        "_bytes",
+        "_frames",
+        "_milestones",
+        "_pending",
+        "_state",
+        "_waiters",
+        "_watchers",
+        "answered_at",
+        "attempt",
+        "awaited",
+        "backlog",
+        "began_after",
+        "error",
+        "first",
+        "last",
+        "logged",
+        "over",
+        "run_id",
+        "visible",
+    )
+
     def __init__(self, run_id: str, attempt: int, *, logged: bool, after: int = 0) -> None:
         """Begin behind event `after`, which is in the store with all before it."""
         self.run_id = run_id

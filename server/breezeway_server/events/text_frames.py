@@ -16,6 +16,8 @@ _FIVE_BYTES = 1 << 28
 class TextFrames:
     """Makes the frames of one run's text deltas, of one attempt."""
 
+    __slots__ = ("_attempt", "_head", "_second", "_time")
+
     def __init__(self, run_id: str, attempt: int) -> None:
         self._head = event_pb2.RunEvent(run_id=run_id).SerializeToString() + b"\x10"
         self._attempt = event_pb2.RunEvent(attempt=attempt).SerializeToString() + b"\x52"

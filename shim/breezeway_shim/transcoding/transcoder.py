@@ -141,14 +141,10 @@ class Transcoder:
         lasting = self._lasting.get(rpc.full_name)
         messages = self._messages(call, begun) if lasting is None else _lasting_messages(lasting, call, begun)
 
-        async def frames() -> AsyncGenerator[list[bytes], None]:
-            async with aclosing(messages):
-                async for message in messages:
-                    yield [framing.frame(message, write_reply(call.route, message))]
-
         return await stream(
             request,
-            frames(),
+            messages,
+            lambda message: [framing.frame(message, write_reply(call.route, message))],
             # JSON lines know no comments.
             keepalive_seconds=request.app[SETTINGS].keepalive_seconds if framing.keeps_alive else math.inf,
             headers={"Content-Type": framing.content_type},

@@ -3,10 +3,12 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 from breezeway.telemetry.traces import Span
 
 from breezeway_server.agents.llm.errors import UpstreamError
+from breezeway_server.agents.llm.question import Question
 from breezeway_server.agents.llm.spans import begin_chat, end_chat, trace_headers
 from breezeway_server.agents.llm.stream import ModelStream
 from breezeway_server.agents.llm.upstream import Answer, Upstream
@@ -29,21 +31,14 @@ class ModelCaller:
         self._retries = retries
         self._backoff = backoff
 
-    def call(
-        self,
-        compose: Callable[[str], bytes],
-        new_fold: Callable[[str], ModelStream],
-        *,
-        shorten: Callable[[], bool],
-    ) -> "ModelCall":
+    def call(self, question: Question) -> "ModelCall":
         """Return a call, which is made when it is first read.
 
-        `compose` makes the body for a model, `new_fold` the fold of its stream. Where the models say that this is more
-        than they can read, `shorten` is asked to leave something out, and says whether it could.
+        Where the models say that the question is more than they can read, it is shortened if it can be.
         """
-        return ModelCall(self._upstream, self._first, compose, new_fold, shorten)
+        return ModelCall(self, self._upstream, question)
 
-    async def _first(self, attempt: "Attempt") -> list[Step]:
+    async def first(self, attempt: "Attempt") -> list[Step]:
         """Return the first steps of the first try that has any, or ends well. Raises what the last one failed with."""
         total_until = self._upstream.total_deadline()
         failure: UpstreamError | None = None
@@ -84,19 +79,13 @@ class ModelCaller:
 class ModelCall:
     """A call with all its tries. It is an object to read, because one more generator would be on every token's way."""
 
-    def __init__(
-        self,
-        upstream: Upstream,
-        first: Callable[["Attempt"], Awaitable[list[Step]]],
-        compose: Callable[[str], bytes],
-        new_fold: Callable[[str], ModelStream],
-        shorten: Callable[[], bool],
-    ) -> None:
+    __slots__ = ("_answer", "_caller", "_failure", "_folds", "_over", "_question", "_span", "_upstream")
+
+    def __init__(self, caller: ModelCaller, upstream: Upstream, question: Question) -> None:
+        self._caller = caller
         self._upstream = upstream
-        self._first = first
-        self._compose = compose
-        self._new_fold = new_fold
-        self._shorten = shorten
+        # What is asked may be as long as a book, and is let go of once the answer has begun.
+        self._question: Question | None = question
         self._answer: Answer | None = None
         self._span: Span | None = None
         self._folds: list[ModelStream] = []
@@ -125,20 +114,22 @@ class ModelCall:
         return []
 
     async def _begin(self) -> list[Step]:
+        question, self._question = self._question, None
+        assert question is not None, "a call is begun once"
         while True:
             try:
-                return await self._first(self._try)
+                return await self._caller.first(partial(self._try, question))
             except UpstreamError as error:
-                if not (error.too_long and self._shorten()):
+                if not (error.too_long and question.shorten()):
                     raise
 
-    async def _try(self, model: str, total_until: float) -> list[Step]:
-        fold = self._new_fold(model)
+    async def _try(self, question: Question, model: str, total_until: float) -> list[Step]:
+        fold = question.fold(model)
         self._folds.append(fold)
         span = self._span = begin_chat(model, self._upstream.host)
         try:
             self._answer = await self._upstream.open(
-                model, self._compose(model), fold, total_until=total_until, headers=trace_headers(span)
+                model, question.body(model), fold, total_until=total_until, headers=trace_headers(span)
             )
             return await self._answer.read()
         except UpstreamError as error:

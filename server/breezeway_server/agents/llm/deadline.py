@@ -27,6 +27,18 @@ class ReadDeadline:
     over and, where chunks came meanwhile, sleeps again. Time that the reader spends elsewhere is not the upstream's.
     """
 
+    __slots__ = (
+        "_answering",
+        "_expire",
+        "_loop",
+        "_model",
+        "_started",
+        "_timeouts",
+        "_timer",
+        "_total_until",
+        "waiting_since",
+    )
+
     def __init__(
         self,
         model: str,

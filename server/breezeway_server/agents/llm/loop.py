@@ -11,11 +11,10 @@ from breezeway_server.agents.base import RunContext
 from breezeway_server.agents.errors import failure
 from breezeway_server.agents.llm.calls import ModelCall, ModelCaller
 from breezeway_server.agents.llm.hiding import hide_in_output
-from breezeway_server.agents.llm.messages import to_messages
 from breezeway_server.agents.llm.progress import Progress, ended, progress_of
+from breezeway_server.agents.llm.question import Question
 from breezeway_server.agents.llm.redaction import Redactor
-from breezeway_server.agents.llm.request import base_body, encode, tool_choice
-from breezeway_server.agents.llm.stream import ModelStream
+from breezeway_server.agents.llm.request import base_body, tool_choice
 from breezeway_server.agents.llm.truncation import History
 from breezeway_server.agents.steps import ChoiceIncomplete, Step, ToolCallOutput, ToolProgress
 from breezeway_server.agents.tools.base import Tool
@@ -128,28 +127,10 @@ class LlmAgent:
             item.function_call.call_id for item in (*context.history, *context.input) if item.HasField("function_call")
         }
 
-        def compose(model: str) -> bytes:
-            request["messages"] = to_messages(
-                [self._instructions, context.spec.instructions],
-                history.items,
-                # An answer that a crash cut in two stands here as far as it got, as the model's own last words: what
-                # readers have seen cannot be taken back, so the model has to go on from it and not begin again.
-                context.output,
-            )
-            return encode(request, model=model)
-
-        def new_fold(model: str) -> ModelStream:
-            return ModelStream(
-                model,
-                executor_of=lambda name: _executor_of(context.spec, name),
-                taken=taken,
-                redact=self._redact,
-            )
-
-        def shorten() -> bool:
-            return context.spec.truncation == run_pb2.TRUNCATION_AUTO and history.shorten()
-
-        return self._caller.call(compose, new_fold, shorten=shorten)
+        question = Question(
+            context, history, request, instructions=self._instructions, taken=taken, redact=self._redact
+        )
+        return self._caller.call(question)
 
     def _refuse_several_answers(self, context: RunContext) -> None:
         if context.spec.sampling.n <= 1:
@@ -168,12 +149,6 @@ class LlmAgent:
                 "The server was lost while it wrote several answers at once; ask again.",
                 grpc.StatusCode.UNAVAILABLE,
             )
-
-
-def _executor_of(spec: run_pb2.RunSpec, name: str) -> item_pb2.Executor.ValueType:
-    # A name that nobody has is ours to answer for: the model is told, and can choose another.
-    callers = any(tool.function.name == name for tool in spec.tools)
-    return item_pb2.EXECUTOR_CLIENT if callers else item_pb2.EXECUTOR_SERVER
 
 
 def _refuse_clashes(spec: run_pb2.RunSpec, tools: Mapping[str, Tool]) -> None:

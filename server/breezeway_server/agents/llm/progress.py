@@ -5,6 +5,9 @@ from typing import NamedTuple
 
 from breezeway.v1 import item_pb2
 
+# An empty set is of no small size, and would be there for each run that waits for its model.
+_NO_IDS: frozenset[str] = frozenset()
+
 # Leave is asked for while other calls of the same round are at work.
 _ASIDES = {"approval_request", "approval_response"}
 
@@ -47,7 +50,7 @@ def progress_of(output: Sequence[item_pb2.Item]) -> Progress:
         in_round = kind == "function_call_output"
     pending = [call for call in calls if call.executor == item_pb2.EXECUTOR_SERVER and call.call_id not in answered]
     waits = any(call.executor == item_pb2.EXECUTOR_CLIENT for call in calls)
-    return Progress(pending, waits, rounds, len(answered), frozenset(call_ids))
+    return Progress(pending, waits, rounds, len(answered), frozenset(call_ids) or _NO_IDS)
 
 
 def ended(output: Sequence[item_pb2.Item]) -> item_pb2.IncompleteReason.ValueType | None:

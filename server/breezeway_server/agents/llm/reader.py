@@ -10,6 +10,8 @@ from breezeway_server.agents.steps import Step
 class StepReader:
     """Reads one response into `fold`. `fault` is what stopped it: the steps before it are good and come first."""
 
+    __slots__ = ("_fold", "_hiding", "_model", "_seen_bytes", "_seen_events", "_sse", "fault")
+
     def __init__(self, model: str, fold: ModelStream) -> None:
         self._model = model
         self._fold = fold

@@ -5,6 +5,10 @@ from typing import Any, cast
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
+from multidict import CIMultiDict, CIMultiDictProxy
+
+_NO_HEADERS = CIMultiDictProxy(CIMultiDict[str]())
 
 
 class _Connection(ResponseHandler):
@@ -18,6 +22,20 @@ class _Connection(ResponseHandler):
         """Go on reading, with what the parser was stopped in the middle of first."""
         if self._reading_paused or self._buffer_paused:
             super().resume_reading(resume_parser)
+
+
+class _Response(aiohttp.ClientResponse):
+    """A response that holds neither its request's headers nor the raw form of its own: nobody looks at them again.
+
+    A stream may be open for hours, and a provider's headers are several kB.
+    """
+
+    async def start(self, connection: Connection) -> aiohttp.ClientResponse:
+        """Read the status and the headers."""
+        await super().start(connection)
+        self._request_info = self._request_info._replace(headers=_NO_HEADERS)
+        self._raw_headers = ()
+        return self
 
 
 class _Connector(aiohttp.TCPConnector):
@@ -43,6 +61,7 @@ class UpstreamSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=_Connector(limit=0, ttl_dns_cache=300, keepalive_timeout=60),
+                response_class=_Response,
                 # Keys differ by agent, so that nothing an upstream sets may travel from one to another.
                 cookie_jar=aiohttp.DummyCookieJar(),
                 # Deadlines are kept by `upstream`: aiohttp's own re-arm a timer for every chunk.

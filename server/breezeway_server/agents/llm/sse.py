@@ -14,6 +14,8 @@ class SseReader:
     event. Comments and the fields `event`, `id` and `retry` are left out: chat completions give them no meaning.
     """
 
+    __slots__ = ("_after_cr", "_at_start", "_data", "_held", "_line", "_max_event")
+
     def __init__(self, *, max_event: int = 16 * 1024 * 1024) -> None:
         self._max_event = max_event
         self._line: list[bytes] = []  # the pieces of the line that has not ended

@@ -27,6 +27,8 @@ _LIMITS = {
     "content_filter": item_pb2.INCOMPLETE_REASON_CONTENT_FILTER,
 }
 _DECODER = msgspec.json.Decoder(Chunk)
+# An empty set is of no small size, and would be there for each stream that is open.
+_NO_IDS: AbstractSet[str] = frozenset()
 
 
 class _Call:
@@ -46,6 +48,21 @@ class ModelStream:
     where the upstream gives one of these, or none, another is made, because an id ties a call to its output.
     """
 
+    __slots__ = (
+        "_answering_model",
+        "_calls",
+        "_ended",
+        "_executor_of",
+        "_model",
+        "_only_ours",
+        "_redact",
+        "_taken",
+        "_usage",
+        "_whole",
+        "done",
+        "secrets",
+    )
+
     def __init__(
         self,
         model: str,
@@ -56,17 +73,17 @@ class ModelStream:
     ) -> None:
         self._model = model
         self._executor_of = executor_of
-        self._taken = set(taken)
+        self._taken = taken or _NO_IDS
         self._redact = redact
         self.secrets = redact.secrets
         self._answering_model = model
         self._usage: run_pb2.Usage | None = None
         self._calls: dict[tuple[int, int], _Call] = {}
-        self._unfinished: set[int] = set()
-        self._finished: set[int] = set()
+        # By choice that has begun: whether it has ended.
+        self._ended: dict[int, bool] = {}
         self._whole = False
-        # Who is to carry out the calls of the answer.
-        self._executors: set[item_pb2.Executor.ValueType] = set()
+        # Whether the calls of the answer are all for the agent to carry out; None where there is no call.
+        self._only_ours: bool | None = None
         self.done = False
         """The upstream has said that nothing more comes."""
 
@@ -89,19 +106,20 @@ class ModelStream:
 
     def finish(self) -> list[Step]:
         """What is left to say at the end of the stream. Raises `UpstreamError` where the end came too early."""
-        if not (self._finished or self._unfinished):
+        if not self._ended:
             raise errors.malformed(self._model, "no answer at all") if self.done else errors.cut(self._model)
-        if self._unfinished and not self.done:
+        unfinished = [index for index, ended in self._ended.items() if not ended]
+        if unfinished and not self.done:
             raise errors.cut(self._model)
         self._whole = True
-        return [step for index in sorted(self._unfinished) for step in self._complete_calls(index)]
+        return [step for index in sorted(unfinished) for step in self._complete_calls(index)]
 
     def usage_step(self) -> ModelCallCompleted | None:
         """The call's usage as last reported, or None where it was not."""
         if self._usage is None:
             return None
         # The agent asks again where an answer did not come whole, and where it has nothing but tools of its own to run.
-        last = self._whole and self._executors != {item_pb2.EXECUTOR_SERVER}
+        last = self._whole and not self._only_ours
         return ModelCallCompleted(self.secrets.hide(self._answering_model), self._usage, last)
 
     def _decode(self, data: bytes) -> Chunk:
@@ -118,10 +136,12 @@ class ModelStream:
 
     def _take(self, choice: Choice, steps: list[Step]) -> None:
         index = choice.index
-        if index in self._finished:
+        ended = self._ended.get(index)
+        if ended:
             # Some upstreams append a last chunk with filter results; nothing of the answer comes after its end.
             return
-        self._unfinished.add(index)
+        if ended is None:
+            self._ended[index] = False
         delta = choice.delta
         if delta is not None:
             if thought := delta.reasoning_content or delta.reasoning:
@@ -139,8 +159,7 @@ class ModelStream:
             self._end(index, choice.finish_reason, steps)
 
     def _end(self, index: int, finish_reason: str, steps: list[Step]) -> None:
-        self._unfinished.discard(index)
-        self._finished.add(index)
+        self._ended[index] = True
         if finish_reason == "error":
             raise errors.in_stream(self._model, ErrorBody(), self._redact)
         if (reason := _LIMITS.get(finish_reason)) is not None:
@@ -159,7 +178,7 @@ class ModelStream:
                 return
             call.call_id = self._free_id(call.upstream_id or piece.id or "")
             executor = self._executor_of(name)
-            self._executors.add(executor)
+            self._only_ours = self._only_ours is not False and executor == item_pb2.EXECUTOR_SERVER
             steps.append(ToolCallStarted(call.call_id, name, executor, choice_index))
             arguments = call.early + arguments
         if arguments:
@@ -183,7 +202,7 @@ class ModelStream:
     def _free_id(self, wanted: str) -> str:
         good = wanted and wanted not in self._taken and not self._redact.secrets.within(wanted)
         call_id = wanted if good else f"call_{uuid4().hex[:24]}"
-        self._taken.add(call_id)
+        self._taken = {*self._taken, call_id}
         return call_id
 
     def _complete_calls(self, choice_index: int) -> list[Step]:

@@ -16,6 +16,8 @@ class History:
     a model is never shown an output without its call.
     """
 
+    __slots__ = ("_new", "_past", "_start", "_starts")
+
     def __init__(self, past: Sequence[item_pb2.Item], new: Sequence[item_pb2.Item]) -> None:
         self._past = past
         self._new = new

@@ -69,10 +69,13 @@ class Upstream:
         started = asyncio.get_running_loop().time()
         response = await self._post(model, body, headers, min(started + self._timeouts.first_token, total_until))
 
-        def expire(error: errors.UpstreamError) -> None:
-            response.content.set_exception(error)
-
-        deadline = ReadDeadline(model, self._timeouts, started=started, total_until=total_until, expire=expire)
+        deadline = ReadDeadline(
+            model,
+            self._timeouts,
+            started=started,
+            total_until=total_until,
+            expire=response.content.set_exception,
+        )
         answer = Answer(model, response, StepReader(model, fold), deadline)
         if not _is_stream(response):
             deadline.waiting_since = asyncio.get_running_loop().time()
@@ -126,6 +129,8 @@ class Upstream:
 
 class Answer:
     """The answer to one call, while it comes in. `close` cuts it off unless it was read to its end."""
+
+    __slots__ = ("_deadline", "_model", "_now", "_readany", "_reader", "_response")
 
     def __init__(
         self, model: str, response: aiohttp.ClientResponse, reader: StepReader, deadline: ReadDeadline

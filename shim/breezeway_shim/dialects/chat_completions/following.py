@@ -1,6 +1,6 @@
 """Following a run for a caller of Chat Completions: collected into one object, or as the stream of its chunks."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Awaitable
 from contextlib import aclosing
 from functools import partial
 
@@ -22,10 +22,11 @@ from breezeway_shim.shortcut import Events, Shortcut
 from breezeway_shim.sse import stream
 
 
-async def run_completion(request: web.Request, call: ChatCall, *, after: int | None) -> web.StreamResponse:
+def run_completion(request: web.Request, call: ChatCall, *, after: int | None) -> Awaitable[web.StreamResponse]:
     """Run what is asked for and follow it to its end, in a stream from behind the frame `after` on.
 
-    What leaving means for the run is in the call; a caller who leaves cancels this.
+    What leaving means for the run is in the call; a caller who leaves cancels this. No coroutine: it would hold the
+    call for as long as the stream is open.
     """
     shortcut = Shortcut()
     batches = request.app[BACKEND].stream_run(
@@ -36,7 +37,7 @@ async def run_completion(request: web.Request, call: ChatCall, *, after: int | N
         shortcut=shortcut if call.stream and not after else None,
     )
     if not call.stream:
-        return await collect(request, batches, completion_of)
+        return collect(request, batches, completion_of)
     outlives = (
         call.run.spec.durability == run_pb2.DURABILITY_LOGGED
         or call.run.on_disconnect == stream_service_pb2.DISCONNECT_POLICY_CONTINUE
@@ -48,7 +49,7 @@ async def run_completion(request: web.Request, call: ChatCall, *, after: int | N
         numbered=outlives or after is not None,
         after=after or 0,
     )
-    return await _streamed(request, batches, projection, after or 0, whole_errors=True, shortcut=shortcut)
+    return _streamed(request, batches, projection, after or 0, whole_errors=True, shortcut=shortcut)
 
 
 async def follow_completion(
@@ -95,35 +96,31 @@ async def _streamed(
     try:
         return await stream(
             request,
-            _frames(request, batches, project, projection, after),
+            _reaching(request, batches, projection, after) if after else batches,
+            project,
             keepalive_seconds=request.app[SETTINGS].keepalive_seconds,
             headers=headers,
             error_frames=error_frames,
             shortcut=shortcut,
-            project=project,
         )
     except ApiError as error:
         error.headers.update(headers)
         raise
 
 
-async def _frames(
-    request: web.Request,
-    batches: Batches,
-    project: Callable[[Events], list[bytes]],
-    projection: ChatProjection,
-    after: int,
-) -> AsyncGenerator[list[bytes], None]:
-    """Yield what each batch brings. Raises `ApiError` where all that is there does not reach the frame `after`."""
+async def _reaching(request: web.Request, batches: Batches, projection: ChatProjection, after: int) -> Batches:
+    """Yield the batches, each to be projected at once.
+
+    Raises `ApiError` where all that is there does not reach the frame `after`.
+    """
     there = 0
     async with aclosing(batches):
         async for events in batches:
-            ready = project(events)
+            yield events
             if projection.newest < after:
                 there = there or await _last_sequence(request, events[0])
                 if events[-1].sequence >= there:
                     raise cursor_ahead(after, projection.newest)
-            yield ready
 
 
 async def _last_sequence(request: web.Request, event: event_pb2.RunEvent) -> int:

@@ -1,6 +1,7 @@
 """`/v1/chat/completions`: creating completions, and listing, reading, changing and deleting those that are stored."""
 
 import re
+from collections.abc import Awaitable
 
 from aiohttp import web
 from breezeway.v1 import item_pb2, run_pb2, run_service_pb2, store_service_pb2
@@ -39,7 +40,10 @@ async def create_chat_completion(request: web.Request) -> web.StreamResponse:
 
     With an Idempotency-Key that came before, it is the run of then; `Last-Event-ID` goes on in its stream.
     """
-    body = await read_body(request)
+    return await _completed(request, await read_body(request))
+
+
+def _completed(request: web.Request, body: bytes) -> Awaitable[web.StreamResponse]:
     options = run_options(request)
     call = parse(body, options)
     if not call.stream:
@@ -50,7 +54,7 @@ async def create_chat_completion(request: web.Request) -> web.StreamResponse:
             "Last-Event-ID goes on with a run, and a POST without the Idempotency-Key of one begins another.",
             code="invalid_value",
         )
-    return await run_completion(request, call, after=after)
+    return run_completion(request, call, after=after)
 
 
 async def get_chat_completion(request: web.Request) -> web.StreamResponse:

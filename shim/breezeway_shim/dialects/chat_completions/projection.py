@@ -12,6 +12,9 @@ from breezeway_shim.ids import chat_completion_id
 from breezeway_shim.sse import DONE, data_frame, event_frame
 
 _NO_FINISH = b',"logprobs":null,"finish_reason":null}]'
+# How a chunk ends, where no usage is asked for and where it comes with the last one.
+_TAIL, _TAIL_BEFORE_USAGE = b"}\n\n", b',"usage":null}\n\n'
+_END, _END_BEFORE_USAGE = _NO_FINISH + _TAIL, _NO_FINISH + _TAIL_BEFORE_USAGE
 _encode = msgspec.json.Encoder().encode
 
 
@@ -22,6 +25,8 @@ def error_frames(error: ApiError) -> list[bytes]:
 
 class _Choice:
     """What is known of one of the answers: no more than its frames need."""
+
+    __slots__ = ("begun", "calls", "head", "index", "reason", "said", "text_head")
 
     def __init__(self, index: int, head: bytes) -> None:
         self.index = index
@@ -46,6 +51,22 @@ class ChatProjection:
     to every reader of the run. Frames up to `after` are left out.
     """
 
+    __slots__ = (
+        "_after",
+        "_broken_call",
+        "_call_heads",
+        "_choice_of",
+        "_choices",
+        "_end",
+        "_head",
+        "_include_usage",
+        "_numbered",
+        "_server_calls",
+        "_tail",
+        "_tool_progress",
+        "newest",
+    )
+
     def __init__(
         self, *, include_usage: bool = False, tool_progress: bool = False, numbered: bool = False, after: int = 0
     ) -> None:
@@ -53,8 +74,8 @@ class ChatProjection:
         self._tool_progress = tool_progress
         # The bytes that all chunks share, from RunQueued on.
         self._head = b""
-        self._tail = b',"usage":null}\n\n' if include_usage else b"}\n\n"
-        self._end = _NO_FINISH + self._tail
+        self._tail = _TAIL_BEFORE_USAGE if include_usage else _TAIL
+        self._end = _END_BEFORE_USAGE if include_usage else _END
         self._choices: dict[int, _Choice] = {}
         # Open items: the choice of each, and of the caller's calls the bytes up to the arguments.
         self._choice_of: dict[str, _Choice] = {}

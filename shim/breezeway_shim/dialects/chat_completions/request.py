@@ -25,7 +25,7 @@ from breezeway.v1 import run_pb2, stream_service_pb2
 
 from breezeway_shim.body import decode, decode_fields, json_text
 from breezeway_shim.dialects.chat_completions.history import affinity_key, holds_answer, without_instructions
-from breezeway_shim.dialects.chat_completions.messages import SourcedItem, items_of
+from breezeway_shim.dialects.chat_completions.messages import items_of
 from breezeway_shim.dialects.chat_completions.schema import DECODER, ChatRequest
 from breezeway_shim.dialects.chat_completions.tools import response_format_of, tool_choice_of, tools_of
 from breezeway_shim.dialects.headers import RunOptions, busy_policy_of
@@ -99,7 +99,7 @@ def parse(body: bytes, options: RunOptions = _NO_OPTIONS) -> ChatCall:
     )
     include_usage = bool(chat.stream_options and chat.stream_options.include_usage)
     limit_name = "max_tokens" if chat.max_completion_tokens is None else "max_completion_tokens"
-    return ChatCall(run, stream, include_usage, _field_to_param(items, limit_name))
+    return ChatCall(run, stream, include_usage, _field_to_param([sourced.path for sourced in items], limit_name))
 
 
 def _refuse_unsupported(chat: ChatRequest) -> None:
@@ -175,17 +175,17 @@ def _agreed(in_body: str, in_header: str) -> str:
     return in_body or in_header
 
 
-def _field_to_param(items: Sequence[SourcedItem], limit_name: str) -> FieldToParam:
-    """Return the way from the server's names of fields back to the caller's."""
+def _field_to_param(paths: Sequence[str], limit_name: str) -> FieldToParam:
+    """Return the way from the server's names of fields back to the caller's; `paths` are those of the items."""
     spec_fields = _SPEC_FIELDS | {"sampling.max_output_tokens": limit_name}
 
     def field_to_param(field: str) -> str | None:
         if match := _INPUT_FIELD.fullmatch(field):
             index = int(match[1])
-            if index >= len(items):
+            if index >= len(paths):
                 return "messages"
             name = next((name for start, name in _ITEM_FIELDS.items() if match[2].startswith(start)), "")
-            return f"{items[index].path}.{name}".removesuffix(".")
+            return f"{paths[index]}.{name}".removesuffix(".")
         if field == "input":
             return "messages"
         if field == "request_id":

@@ -1,7 +1,6 @@
 """Following a run for a caller of Responses: collected into one object, or as the stream of its events."""
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import Awaitable
 from functools import partial
 from typing import Any
 
@@ -24,8 +23,11 @@ from breezeway_shim.shortcut import Events, Shortcut
 from breezeway_shim.sse import stream
 
 
-async def run_response(request: web.Request, call: ResponseCall) -> web.StreamResponse:
-    """Run what is asked for and follow it to its end. What leaving means for the run is in the call."""
+def run_response(request: web.Request, call: ResponseCall) -> Awaitable[web.StreamResponse]:
+    """Run what is asked for and follow it to its end. What leaving means for the run is in the call.
+
+    No coroutine: it would hold the call for as long as the stream is open.
+    """
     wanted = stream_service_pb2.StreamRunRequest(
         spec=call.spec,
         input=call.input,
@@ -38,8 +40,8 @@ async def run_response(request: web.Request, call: ResponseCall) -> web.StreamRe
         wanted, metadata_of(request), call.field_to_param, partial(note_rate_limits, request), shortcut=shortcut
     )
     if not call.stream:
-        return await collect(request, batches, _response_of)
-    return await _streamed(request, batches, shortcut=shortcut)
+        return collect(request, batches, _response_of)
+    return _streamed(request, batches, shortcut=shortcut)
 
 
 async def collect_response(request: web.Request, run: run_pb2.Run) -> web.Response:
@@ -72,30 +74,27 @@ async def _streamed(
     headers = conversation_headers(request)
 
     def project(events: Events) -> list[bytes]:
-        return [frame for event in events for frame in projection.add(event)]
-
-    async def frames() -> AsyncGenerator[list[bytes], None]:
-        async with aclosing(batches):
-            async for events in batches:
-                first = projection.frames_written
-                if not first:
-                    headers.update(run_headers(request, events[0].run_id, events[0].run_queued.spec))
-                ready = project(events)
-                newest = projection.frames_written - 1
-                # A caller can have no frame of what had not happened yet.
-                if newest < after and events[-1].sequence >= there:
-                    raise cursor_ahead(after, newest)
-                yield ready[max(0, after + 1 - first) :]
+        first = projection.frames_written
+        if not first:
+            headers.update(run_headers(request, events[0].run_id, events[0].run_queued.spec))
+        ready = [frame for event in events for frame in projection.add(event)]
+        if first > after:
+            return ready
+        newest = projection.frames_written - 1
+        # A caller can have no frame of what had not happened yet.
+        if newest < after and events[-1].sequence >= there:
+            raise cursor_ahead(after, newest)
+        return ready[after + 1 - first :]
 
     try:
         return await stream(
             request,
-            frames(),
+            batches,
+            project,
             keepalive_seconds=request.app[SETTINGS].keepalive_seconds,
             headers=headers,
             error_frames=lambda error: [error_frame(error, projection.frames_written)],
             shortcut=shortcut,
-            project=project,
         )
     except ApiError as error:
         error.headers.update(headers)

@@ -1,5 +1,6 @@
 """`/v1/responses`: creating, reading, deleting and cancelling responses, their input items, and counting tokens."""
 
+from collections.abc import Awaitable
 from functools import partial
 
 from aiohttp import web
@@ -12,7 +13,7 @@ from breezeway_shim.dialects.headers import conversation_headers, run_options
 from breezeway_shim.dialects.responses.deciding import decide
 from breezeway_shim.dialects.responses.following import follow_response, run_response
 from breezeway_shim.dialects.responses.objects import response_json
-from breezeway_shim.dialects.responses.request import parse, refuse_unknown_include
+from breezeway_shim.dialects.responses.request import ResponseCall, parse, refuse_unknown_include
 from breezeway_shim.errors import INVALID_REQUEST, ApiError, RequestError, rpc_errors
 from breezeway_shim.ids import response_id
 from breezeway_shim.openai_items.answers import json_answer, list_json, page_query
@@ -35,12 +36,19 @@ async def create_response(request: web.Request) -> web.StreamResponse:
 
     Where the input decides approvals, it is the response that waits for them.
     """
-    body = await read_body(request)
+    return await _responded(request, await read_body(request))
+
+
+def _responded(request: web.Request, body: bytes) -> Awaitable[web.StreamResponse]:
     call = parse(body, run_options(request))
     if call.decisions is not None:
-        return await decide(request, call, call.decisions)
+        return decide(request, call, call.decisions)
     if call.stream or not call.spec.background:
-        return await run_response(request, call)
+        return run_response(request, call)
+    return _accepted(request, call)
+
+
+async def _accepted(request: web.Request, call: ResponseCall) -> web.Response:
     accept = run_service_pb2.CreateRunRequest(spec=call.spec, input=call.input, request_id=call.options.request_id)
     run = await request.app[BACKEND].create_run(
         accept, metadata_of(request), call.field_to_param, partial(note_rate_limits, request)

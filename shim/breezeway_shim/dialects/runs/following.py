@@ -1,8 +1,6 @@
 """Following a run for a reader of the runs dialect, who may come a little before the run is there."""
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
 
 from aiohttp import web
 from breezeway.v1 import run_pb2, run_service_pb2, stream_service_pb2
@@ -13,6 +11,7 @@ from breezeway_shim.dialects.cursor import cursor_ahead
 from breezeway_shim.dialects.runs.projection import RunsProjection, error_frames
 from breezeway_shim.errors import ApiError
 from breezeway_shim.ids import is_run_id
+from breezeway_shim.shortcut import Events
 from breezeway_shim.sse import stream
 
 # How long a reader waits for a run that is not there yet, and how often it looks.
@@ -34,19 +33,18 @@ async def follow(request: web.Request, run_id: str, *, after: int) -> web.Stream
     batches = request.app[BACKEND].follow_run(wanted, metadata_of(request))
     projection = RunsProjection()
 
-    async def frames() -> AsyncGenerator[list[bytes], None]:
-        async with aclosing(batches):
-            async for events in batches:
-                ready: list[bytes] = []
-                for event in events:
-                    new = projection.add(event)
-                    if event.sequence > after:
-                        ready += new
-                yield ready
+    def project(events: Events) -> list[bytes]:
+        ready: list[bytes] = []
+        for event in events:
+            new = projection.add(event)
+            if event.sequence > after:
+                ready += new
+        return ready
 
     return await stream(
         request,
-        frames(),
+        batches,
+        project,
         keepalive_seconds=request.app[SETTINGS].keepalive_seconds,
         headers={"X-Run-Id": run.id},
         error_frames=error_frames,

@@ -26,3 +26,17 @@ async def test_an_answer_is_held_back_while_nobody_reads_it_and_comes_whole_afte
         await session.close()
     assert held < len(body) / 2
     assert body == _PIECE * _PIECES
+
+
+async def test_a_response_holds_neither_the_key_of_its_request_nor_its_own_headers_twice(model: ModelServer) -> None:
+    model.enqueue(Stream([Raw(b"data: [DONE]\n\n")]))
+    session = UpstreamSession()
+    try:
+        url, key = f"{model.base_url}/chat/completions", {"Authorization": "Bearer secret"}
+        async with session.get().post(url, json={"model": "m", "messages": []}, headers=key) as response:
+            assert not response.request_info.headers
+            assert not response.raw_headers
+            assert response.content_type == "text/event-stream"
+            assert await response.read() == b"data: [DONE]\n\n"
+    finally:
+        await session.close()
