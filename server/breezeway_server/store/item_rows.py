@@ -1,9 +1,9 @@
 """The rows of items: history, and lists of them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from breezeway.v1 import item_pb2, run_pb2
-from sqlalchemy import ColumnElement, Connection, and_, or_, select
+from sqlalchemy import CTE, BindParameter, ColumnElement, Connection, Select, and_, bindparam, or_, select
 
 from breezeway_server.events.ids import item_key, run_key
 from breezeway_server.store.base import ItemPage
@@ -14,6 +14,10 @@ Condition = ColumnElement[bool]
 
 def history(connection: Connection, tenant: str, spec: run_pb2.RunSpec, before_run_id: str) -> list[item_pb2.Item]:
     """Return the items that a run of this spec goes on from, oldest first."""
+    if spec.previous_run_id and not spec.explicit_history:
+        run = {"tenant": tenant, "run_id": spec.previous_run_id}
+        if connection.execute(_READ_CONVERSATIONS, run).first() is None:
+            return _items(connection.scalars(_ITEMS_OF_CHAIN, run))
     earlier = _earlier(connection, tenant, spec, before_run_id)
     return [] if earlier is None else _read(connection, earlier)
 
@@ -31,15 +35,29 @@ def _earlier(connection: Connection, tenant: str, spec: run_pb2.RunSpec, run_id:
 
 def _chain(connection: Connection, tenant: str, run_id: str) -> Condition:
     """Return which items a run and those it went on from hold."""
+    read = connection.execute(_READ_CONVERSATIONS, {"tenant": tenant, "run_id": run_id}).all()
+    own = items.c.run_id.in_(select(_chain_of(tenant, run_id).c.id))
+    return or_(own, *[_conversation_before(tenant, row.conversation_id, row.id) for row in read])
+
+
+def _chain_of(tenant: str | BindParameter[str], run_id: str | BindParameter[str]) -> CTE:
+    """Return a run and those it went on from, as rows."""
     columns = (runs.c.id, runs.c.previous_run_id, runs.c.conversation_id, runs.c.explicit_history)
     chain = select(*columns).where(runs.c.tenant == tenant, runs.c.id == run_id).cte("chain", recursive=True)
     link = and_(runs.c.tenant == tenant, runs.c.id == chain.c.previous_run_id, chain.c.explicit_history.is_(False))
-    chain = chain.union_all(select(*columns).where(link))
-    where: list[Condition] = [items.c.run_id.in_(select(chain.c.id))]
-    reads_conversation = and_(chain.c.conversation_id.is_not(None), chain.c.explicit_history.is_(False))
-    for row in connection.execute(select(chain).where(reads_conversation)):
-        where.append(_conversation_before(tenant, row.conversation_id, row.id))  # noqa: PERF401 - reads better so
-    return or_(*where)
+    return chain.union_all(select(*columns).where(link))
+
+
+def _conversations_read_by(chain: CTE) -> Select[tuple[str, str]]:
+    """Return which of the runs read a conversation, and which."""
+    reads = and_(chain.c.conversation_id.is_not(None), chain.c.explicit_history.is_(False))
+    return select(chain.c.id, chain.c.conversation_id).where(reads)
+
+
+# What most chains need is built once: building it costs several times what SQLite does with it.
+_CHAIN = _chain_of(bindparam("tenant"), bindparam("run_id"))
+_READ_CONVERSATIONS = _conversations_read_by(_CHAIN)
+_ITEMS_OF_CHAIN = select(items.c.item).where(items.c.run_id.in_(select(_CHAIN.c.id))).order_by(items.c.sort_key)
 
 
 def _conversation_before(tenant: str, conversation_id: str, run_id: str) -> Condition:
@@ -52,8 +70,11 @@ def in_conversation(tenant: str, conversation_id: str) -> Condition:
 
 
 def _read(connection: Connection, where: Condition) -> list[item_pb2.Item]:
-    query = select(items.c.item).where(where).order_by(items.c.sort_key)
-    return [item_pb2.Item.FromString(item) for item in connection.scalars(query)]
+    return _items(connection.scalars(select(items.c.item).where(where).order_by(items.c.sort_key)))
+
+
+def _items(rows: Iterable[bytes]) -> list[item_pb2.Item]:
+    return [item_pb2.Item.FromString(row) for row in rows]
 
 
 def this_item(item_id: str) -> Condition:
@@ -71,7 +92,7 @@ def page_of(connection: Connection, where: Condition, page: ItemPage) -> tuple[l
             return None
         query = query.where(items.c.sort_key > key if page.ascending else items.c.sort_key < key)
     query = query.order_by(items.c.sort_key if page.ascending else items.c.sort_key.desc()).limit(page.limit + 1)
-    found = [item_pb2.Item.FromString(item) for item in connection.scalars(query)]
+    found = _items(connection.scalars(query))
     return found[: page.limit], len(found) > page.limit
 
 
