@@ -79,9 +79,8 @@ class Journal:
 
     def is_emptied_by(self, written: Written) -> bool:
         """Return whether nothing of the journal's rows is needed any more once this is written."""
-        return bool(self._holding) and self._holding <= {
-            append.run_id for append, _ in written.appends if append.result is not None
-        }.difference(append.run_id for append, _ in written.appends if append.result is None)
+        ended = {append.run_id for append, _ in written.appends if append.result is not None}
+        return bool(self._holding) and len(ended) == len(written.appends) and self._holding <= ended
 
     def wrote(self, written: Written) -> None:
         """Take in what was appended."""
