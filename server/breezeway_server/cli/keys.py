@@ -63,7 +63,8 @@ class _Place:
         from breezeway_server.services.caller import OPERATOR, enter_call  # noqa: PLC0415
         from breezeway_server.services.keyring import KeyRing  # noqa: PLC0415
         from breezeway_server.services.keys import KeyService  # noqa: PLC0415
-        from breezeway_server.store.sqlite import StoreLocked, open_sqlite  # noqa: PLC0415
+        from breezeway_server.store.database import StoreLocked  # noqa: PLC0415
+        from breezeway_server.store.sqlite import open_sqlite  # noqa: PLC0415
 
         flags = {} if self._data_dir is None else {"data_dir": self._data_dir}
         settings = load_settings({}, flags, "configuration")

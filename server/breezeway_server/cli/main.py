@@ -93,7 +93,7 @@ def server(config: Path | None, data_dir: Path | None, grpc_listen: str | None) 
 
     from breezeway_server.agents.build import prepare_agents  # noqa: PLC0415
     from breezeway_server.cli.server import serve as serve_grpc  # noqa: PLC0415
-    from breezeway_server.store.sqlite import StoreLocked  # noqa: PLC0415
+    from breezeway_server.store.database import StoreLocked  # noqa: PLC0415
 
     document = _document(config)
     settings = _settings(document, config, {"data_dir": data_dir, "grpc_listen": grpc_listen})

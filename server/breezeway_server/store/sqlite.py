@@ -1,25 +1,20 @@
 """The store inside the process: one SQLite file in WAL mode.
 
 SQLite has one writer at a time, so one thread does all writing and a few do the reading; a unit of work, however many
-statements it has, is one hop to its thread (docs/adr/0003). The data directory belongs to one process, which a lock
-makes sure of: what it writes is then fenced by the file.
+statements it has, is one hop to its thread (docs/adr/0003). The file belongs to one process (see `database`): what that
+writes is then fenced by the file.
 """
 
 import asyncio
-import fcntl
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Any, Concatenate, Literal, ParamSpec, TypeVar
+from typing import IO, Concatenate, Literal, ParamSpec, TypeVar
 
 import structlog
-from alembic import command
-from alembic.config import Config
 from breezeway.v1 import conversation_pb2, item_pb2, job_pb2, run_pb2
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import QueuePool
 
 from breezeway_server.errors import Unavailable
 from breezeway_server.events.log_store import Append, StoredFrames
@@ -36,7 +31,8 @@ from breezeway_server.store.base import (
     StoredProfile,
     UnfinishedRun,
 )
-from breezeway_server.store.journal import Journal, Written, clear, recover
+from breezeway_server.store.database import open_database
+from breezeway_server.store.journal import Journal, Written, clear
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -48,20 +44,6 @@ _logger = structlog.get_logger()
 _READERS = 4
 # How much is held in memory, and read again at a start after a crash: a few seconds of a thousand tokens each.
 _JOURNAL_BYTES = 2 * 1024 * 1024
-_MIGRATIONS = Path(__file__).parent / "migrations"
-_PRAGMAS = (
-    "journal_mode=WAL",
-    "foreign_keys=ON",
-    "busy_timeout=5000",
-    # The pages that commits write to again and again should fit into memory (8 MiB), and be copied from the write-ahead
-    # log to the database once for many commits (32 MiB), not for every few.
-    "cache_size=-8192",
-    "wal_autocheckpoint=8192",
-)
-
-
-class StoreLocked(Exception):
-    """Another process has the data directory."""
 
 
 class SqliteStore:
@@ -326,44 +308,5 @@ class SqliteStore:
 
 
 def open_sqlite(directory: Path, synchronous: Literal["NORMAL", "FULL"]) -> SqliteStore:
-    """Open, and create or migrate, the store in a directory.
-
-    With `NORMAL` a commit survives a crash of the process, with `FULL` a power cut too. Raises `StoreLocked` where
-    another process has the directory, and OSError where it cannot be used.
-    """
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with ExitStack() as undo:
-        lock = undo.enter_context((directory / "lock").open("w"))
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise StoreLocked(f"{directory} is in use by another Breezeway server") from error
-        engine = _engine(directory / "breezeway.sqlite3", synchronous)
-        undo.callback(engine.dispose)
-        config = Config()
-        config.set_main_option("script_location", str(_MIGRATIONS))
-        with engine.begin() as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
-            recover(connection)
-        undo.pop_all()
-        return SqliteStore(engine, lock)
-
-
-def _engine(file: Path, synchronous: str) -> Engine:
-    engine = create_engine(
-        f"sqlite:///{file}", poolclass=QueuePool, pool_size=_READERS + 1, max_overflow=0, pool_reset_on_return=None
-    )
-
-    @event.listens_for(engine, "connect")
-    def configure(connection: Any, _record: object) -> None:
-        # The driver would begin transactions before INSERT, UPDATE and DELETE only: reads and migrations need them too.
-        connection.isolation_level = None
-        for pragma in (*_PRAGMAS, f"synchronous={synchronous}"):
-            connection.execute(f"PRAGMA {pragma}")
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN")
-
-    return engine
+    """Open, and create or migrate, the store in a directory. See `open_database`."""
+    return SqliteStore(*open_database(directory, synchronous, connections=_READERS + 1))

@@ -12,8 +12,9 @@ from alembic.migration import MigrationContext
 from breezeway.v1 import run_pb2
 from breezeway_server.errors import Unavailable
 from breezeway_server.events.framing import decode
+from breezeway_server.store.database import StoreLocked
 from breezeway_server.store.schema import metadata
-from breezeway_server.store.sqlite import StoreLocked, open_sqlite
+from breezeway_server.store.sqlite import open_sqlite
 from sqlalchemy import create_engine, event
 from sqlalchemy.exc import OperationalError
 
